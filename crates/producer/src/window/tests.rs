@@ -1,0 +1,232 @@
+use super::*;
+
+/// One line a step, as the protocol is told: milliseconds, what happens, what comes of it. 10 ms a tick, 4 ticks a slot.
+struct Run {
+    window: Window,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self::with(true)
+    }
+
+    fn with(delay_for_pending_fork: bool) -> Self {
+        let config = WindowConfig { delay_for_pending_fork, claim_lead: Duration::from_millis(15) };
+        let mut run = Self { window: Window::new(config) };
+        run.at(0, Event::Allow, "");
+        run
+    }
+
+    #[track_caller]
+    fn at(&mut self, ms: u64, event: Event, expect: &str) {
+        let mut out = Vec::new();
+        self.window.handle(Tick::from_millis(ms), event, &mut out);
+        let told: Vec<String> = out.iter().map(tell).collect();
+        assert_eq!(told.join(", "), expect);
+    }
+
+    #[track_caller]
+    fn due(&self, ms: Option<u64>) {
+        assert_eq!(self.window.next_deadline().map(Tick::as_millis), ms);
+    }
+}
+
+fn tell(effect: &Effect) -> String {
+    match effect {
+        Effect::Anchor { tick_height, .. } => format!("anchor {tick_height}"),
+        Effect::ClaimSlot { slot } => format!("claim {slot}"),
+        Effect::Start { slot, parent, max_tick_height } => format!("start {slot} on {parent} to {max_tick_height}"),
+        Effect::Abandon { slot, why } => format!("abandon {slot} {why:?}"),
+        Effect::Missed { slot, why } => format!("missed {slot} {why:?}"),
+        Effect::Halted => "halted".to_owned(),
+    }
+}
+
+const PARAMS: BlockParams = BlockParams { ticks_per_slot: 4, hashes_per_tick: None, ns_per_slot: 40_000_000 };
+
+fn reset(parent: Slot, mine: (Slot, Slot)) -> Event {
+    Event::Reset(plain(parent, mine))
+}
+
+fn plain(parent: Slot, mine: (Slot, Slot)) -> Reset {
+    Reset {
+        parent,
+        parent_blockhash: Hash::new_from_array([u8::try_from(parent % 256).expect("below 256"); 32]),
+        parent_was_mine: false,
+        others_slot_before: mine.0.checked_sub(1),
+        propagated: true,
+        mine: Some(mine),
+        params: PARAMS,
+    }
+}
+
+fn claimed(slot: Slot) -> Event {
+    Event::SlotClaimed { slot }
+}
+
+#[test]
+fn a_window_of_four_built_on_the_slot_before_it() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(5, claimed(9), "");
+    run.at(42, Event::Finished { slot: 8 }, "");
+    run.at(43, reset(8, (9, 11)), "anchor 36, start 9 on 8 to 40, claim 10");
+    run.at(45, claimed(10), "");
+    run.at(80, Event::Finished { slot: 9 }, "");
+    run.at(81, reset(9, (10, 11)), "anchor 40, start 10 on 9 to 44, claim 11");
+    run.at(82, claimed(11), "");
+    run.at(120, Event::Finished { slot: 10 }, "");
+    run.at(121, reset(10, (11, 11)), "anchor 44, start 11 on 10 to 48");
+    run.at(160, Event::Finished { slot: 11 }, "");
+    run.at(161, reset(11, (40, 43)), "anchor 48");
+}
+
+#[test]
+fn never_started_without_its_own_claim() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(1, Event::Timer, "");
+    run.at(10, claimed(9), "");
+    run.at(20, Event::SlotRefused { slot: 8 }, "claim 9");
+    // The claim of 9 is there before time reaches 9, but 8 stays refused.
+    run.at(21, claimed(9), "");
+    run.due(Some(40));
+    run.at(40, Event::Timer, "missed 8 Refused, start 9 on 7 to 40, claim 10");
+}
+
+#[test]
+fn a_claim_that_comes_late_makes_a_later_slot() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(45, claimed(8), "missed 8 Unclaimed, claim 9");
+    run.at(46, claimed(9), "start 9 on 7 to 40, claim 10");
+}
+
+#[test]
+fn waits_for_grace_when_the_previous_leader_is_not_done() {
+    // Slots 8-11 are the previous leader's, 9 is the parent, 12-15 are mine: two slots of grace (half of 4 slots).
+    let mut run = Run::new();
+    run.at(0, reset(9, (12, 15)), "anchor 40");
+    run.due(Some(65));
+    run.at(65, Event::Timer, "claim 12");
+    run.at(66, claimed(12), "");
+    run.due(Some(80));
+    run.at(80, Event::Timer, "");
+    run.at(120, Event::Timer, "claim 13");
+    run.at(121, claimed(13), "");
+    run.due(Some(160));
+    // Grace is over two slots later: time has reached slot 14, so 12 and 13 are gone.
+    run.at(160, Event::Timer, "missed 12 Late, missed 13 Late, claim 14");
+    run.at(161, claimed(14), "start 14 on 9 to 60, claim 15");
+}
+
+#[test]
+fn grace_ends_when_the_previous_leaders_last_block_arrives() {
+    let mut run = Run::new();
+    run.at(0, reset(9, (12, 15)), "anchor 40");
+    run.at(70, Event::Timer, "claim 12");
+    run.at(71, claimed(12), "");
+    run.at(90, reset(11, (12, 15)), "anchor 48, start 12 on 11 to 52, claim 13");
+}
+
+#[test]
+fn no_grace_after_an_absent_leader_unless_its_fork_is_pending() {
+    let far = || reset(3, (12, 15));
+    let mut run = Run::new();
+    run.at(0, far(), "anchor 16");
+    run.at(310, Event::Timer, "claim 12");
+    run.at(311, claimed(12), "");
+    run.at(320, Event::Timer, "start 12 on 3 to 52, claim 13");
+
+    let mut run = Run::new();
+    run.at(0, far(), "anchor 16");
+    run.at(310, Event::Timer, "claim 12");
+    run.at(311, claimed(12), "");
+    run.at(312, Event::PendingForks(vec![11]), "");
+    run.at(320, Event::Timer, "");
+    run.at(330, Event::PendingForks(vec![]), "start 12 on 3 to 52, claim 13");
+
+    let mut run = Run::with(false);
+    run.at(0, far(), "anchor 16");
+    run.at(310, Event::PendingForks(vec![11]), "claim 12");
+    run.at(311, claimed(12), "");
+    run.at(320, Event::Timer, "start 12 on 3 to 52, claim 13");
+}
+
+#[test]
+fn my_own_parent_needs_no_grace() {
+    let mut run = Run::new();
+    let mine = Reset { parent_was_mine: true, others_slot_before: Some(11), ..plain(9, (12, 15)) };
+    run.at(0, Event::Reset(mine), "anchor 40");
+    run.at(70, Event::Timer, "claim 12");
+    run.at(71, claimed(12), "");
+    run.at(80, Event::Timer, "start 12 on 9 to 52, claim 13");
+}
+
+#[test]
+fn a_slot_that_has_a_block_is_left_alone() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(1, Event::BlockExists(8), "");
+    run.at(2, claimed(8), "claim 9");
+    run.at(3, claimed(9), "");
+    run.at(40, Event::Timer, "missed 8 Exists, start 9 on 7 to 40, claim 10");
+}
+
+#[test]
+fn another_fork_winning_abandons_the_slot_and_it_is_not_made_again() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(3, claimed(9), "");
+    run.at(10, reset(7, (8, 11)), "");
+    run.at(12, reset(5, (8, 11)), "abandon 8 OtherFork, anchor 24");
+    // Time counts from the reset: slot 8 comes two slots later, and was ours already. (Slot 5 is not the last of the
+    // previous leader, so there is grace: until slot 10.)
+    run.at(92, Event::Timer, "");
+    run.at(172, Event::Timer, "missed 9 Late, claim 10");
+    run.at(173, claimed(10), "start 10 on 5 to 44, claim 11");
+}
+
+#[test]
+fn halting_finishes_or_abandons_and_claims_of_the_old_term_are_void() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(3, claimed(9), "");
+    run.at(4, Event::Halt(Halt::AfterSlot), "");
+    run.at(40, Event::Finished { slot: 8 }, "halted");
+    run.at(41, reset(8, (9, 11)), "anchor 36");
+    run.at(42, claimed(9), "");
+    run.at(50, Event::Allow, "claim 9");
+    run.at(51, claimed(9), "start 9 on 8 to 40, claim 10");
+    run.at(52, Event::Halt(Halt::Now), "abandon 9 Halted, halted");
+    run.at(53, Event::Halt(Halt::AfterSlot), "halted");
+    run.at(54, claimed(10), "");
+}
+
+#[test]
+fn an_unpropagated_leader_waits() {
+    let mut run = Run::new();
+    run.at(0, Event::Reset(Reset { propagated: false, ..plain(7, (8, 11)) }), "anchor 32");
+    run.at(5, reset(7, (8, 11)), "claim 8");
+    run.at(6, claimed(8), "start 8 on 7 to 36, claim 9");
+}
+
+#[test]
+fn a_window_that_went_by_is_told_once() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 9)), "anchor 32, claim 8");
+    run.at(500, Event::Timer, "missed 8 Unclaimed, missed 9 Unclaimed");
+    run.at(510, Event::Timer, "");
+    run.due(None);
+}
+
+#[test]
+fn naming_the_same_parent_again_does_not_stop_time() {
+    let mut run = Run::new();
+    run.at(0, reset(9, (12, 15)), "anchor 40");
+    run.at(60, reset(9, (12, 15)), "");
+    run.at(70, Event::Timer, "claim 12");
+}

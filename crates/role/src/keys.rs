@@ -1,0 +1,66 @@
+//! What the keys of the store are called. The genesis hash is part of the name, so that one identity used on two
+//! clusters can never mix them up.
+
+use tandem_types::{Hash, Pubkey, Term};
+
+/// Names below `/tandem/v1/<genesis hash>/<identity>/`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub fn new(genesis_hash: &Hash, identity: &Pubkey) -> Self {
+        Self { prefix: format!("/tandem/v1/{genesis_hash}/{identity}/") }
+    }
+
+    /// The same keys for a rehearsal: nothing written there can touch the real ones.
+    pub fn rehearsal(&self) -> Self {
+        Self { prefix: format!("{}rehearsal/", self.prefix) }
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub fn owner(&self) -> String {
+        format!("{}owner", self.prefix)
+    }
+
+    pub fn tower(&self) -> String {
+        format!("{}tower", self.prefix)
+    }
+
+    pub fn window(&self) -> String {
+        format!("{}window", self.prefix)
+    }
+
+    pub fn intent(&self) -> String {
+        format!("{}intent", self.prefix)
+    }
+
+    pub fn logs(&self) -> String {
+        format!("{}log/", self.prefix)
+    }
+
+    /// Padded, so that the order of keys is the order of terms.
+    pub fn log(&self, term: Term) -> String {
+        format!("{}log/{:020}", self.prefix, term.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_apart() {
+        let keys = Keys::new(&Hash::new_from_array([1; 32]), &Pubkey::new_from_array([2; 32]));
+        let other_cluster = Keys::new(&Hash::new_from_array([3; 32]), &Pubkey::new_from_array([2; 32]));
+        assert_ne!(keys.owner(), other_cluster.owner());
+        assert_ne!(keys.owner(), keys.rehearsal().owner());
+        assert!(keys.owner().starts_with(keys.prefix()) && keys.prefix().ends_with('/'));
+        assert!(keys.log(Term(9)) < keys.log(Term(10)), "log entries sort by term");
+        assert!(keys.log(Term(9)).starts_with(&keys.logs()));
+    }
+}

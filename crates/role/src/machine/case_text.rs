@@ -1,0 +1,279 @@
+//! Cases as text: one event a line, and after `=>` exactly the effects it must have.
+
+use {
+    super::Machine,
+    crate::{
+        config::{Config, ConfiguredRole, Failback, OnLoss},
+        event::{
+            ChainStatus, ClaimFacts, Effect, Event, NodeIdentity, ReadId, RequestId, SetIdentity, StoreFacts,
+        },
+        records::{IntentRecord, OwnerRecord, Preference},
+    },
+    std::{collections::BTreeMap, time::Duration},
+    tandem_types::{InstanceId, Pubkey, Slot, Term, Tick, UnixMillis},
+};
+
+const ME: InstanceId = InstanceId([1; 16]);
+
+fn identity() -> Pubkey {
+    Pubkey::new_from_array([7; 32])
+}
+
+fn standby() -> Pubkey {
+    Pubkey::new_from_array([8; 32])
+}
+
+fn other_key() -> Pubkey {
+    Pubkey::new_from_array([9; 32])
+}
+
+/// Runs a case. Lines: `event words key=value … => effect; effect`. No `=>` means no effects.
+pub fn check(case: &str) {
+    let mut harness = Harness::default();
+    for (number, line) in case.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (event, expected) = line.split_once("=>").unwrap_or((line, ""));
+        let effects = harness.step(event.trim());
+        assert_eq!(effects, expected.trim(), "line {number}: `{line}`\nmachine: {:#?}", harness.machine);
+    }
+}
+
+#[derive(Default)]
+struct Harness {
+    machine: Option<Machine>,
+    now: Tick,
+    read: ReadId,
+    requests: u64,
+}
+
+struct Words<'a> {
+    flags: Vec<&'a str>,
+    values: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn of(text: &'a str) -> (&'a str, Self) {
+        let mut words = text.split_whitespace();
+        let name = words.next().expect("a line has a word");
+        let (mut flags, mut values) = (Vec::new(), BTreeMap::new());
+        for word in words {
+            match word.split_once('=') {
+                Some((key, value)) => _ = values.insert(key, value),
+                None => flags.push(word),
+            }
+        }
+        (name, Self { flags, values })
+    }
+
+    fn has(&self, flag: &str) -> bool {
+        self.flags.contains(&flag)
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.values.get(key).filter(|value| **value != "none").map(|value| value.parse().expect("a number"))
+    }
+
+    fn owner(&self) -> Option<OwnerRecord> {
+        let text = self.values.get("owner").copied().unwrap_or("none");
+        if text == "none" {
+            return None;
+        }
+        let mut parts = text.split(':');
+        let host = parts.next().expect("an owner has a name");
+        let rest: Vec<&str> = parts.collect();
+        let instance = match host {
+            "me" => ME,
+            "alpha" => InstanceId([2; 16]),
+            _ => InstanceId([3; 16]),
+        };
+        Some(OwnerRecord {
+            term: Term(self.number("term").unwrap_or(1)),
+            instance,
+            host: if host == "me" { "alpha".into() } else { host.into() },
+            version: String::new(),
+            standby_identity: String::new(),
+            slot_at_claim: 0,
+            released: rest.contains(&"released"),
+            lease: None,
+            preference: if rest.contains(&"secondary") { Preference::Secondary } else { Preference::Primary },
+            claimed_at: UnixMillis(0),
+        })
+    }
+
+    fn facts(&self) -> StoreFacts {
+        let tower = self.values.get("tower").copied().unwrap_or("none");
+        StoreFacts {
+            owner: self.owner(),
+            owner_revision: self.number("rev").unwrap_or(0),
+            has_tower: tower != "none",
+            tower_last_vote: tower.parse().ok(),
+            intent: None,
+        }
+    }
+}
+
+impl Harness {
+    fn step(&mut self, line: &str) -> String {
+        let (name, words) = Words::of(line);
+        if name == "node" {
+            self.machine = Some(machine(&words));
+            return String::new();
+        }
+        let event = self.event(name, &words);
+        let machine = self.machine.as_mut().expect("the first line makes the node");
+        let mut effects = Vec::new();
+        machine.handle(self.now, event, &mut effects);
+        if let Some(Effect::ReadStore { read }) = effects.iter().rfind(|effect| matches!(effect, Effect::ReadStore { .. })) {
+            self.read = *read;
+        }
+        effects.iter().map(text).collect::<Vec<_>>().join("; ")
+    }
+
+    fn event(&mut self, name: &str, words: &Words) -> Event {
+        match name {
+            "at" => {
+                let ms: u64 = words.flags[0].parse().expect("milliseconds");
+                let at = Tick::from_millis(ms);
+                assert!(at >= self.now, "time goes on");
+                self.now = at;
+                Event::Timer
+            }
+            "chain" => Event::Chain(ChainStatus {
+                tip: words.number("tip").unwrap_or(0),
+                slots_behind: words.number("behind").unwrap_or(0),
+                root_advancing: !words.has("stuck") && !words.has("needs-us"),
+                root_needs_us: words.has("needs-us"),
+                own_vote_on_chain: words.number("vote"),
+                own_vote_in_gossip: words.number("gossip"),
+                last_vote_replayed: words.has("replayed"),
+            }),
+            "store" => Event::StoreRead { read: self.read, facts: Box::new(words.facts()) },
+            "stale-store" => Event::StoreRead { read: ReadId(0), facts: Box::new(words.facts()) },
+            "unavailable" => Event::StoreUnavailable { reason: "refused".into() },
+            "store-quarantined" => Event::StoreQuarantined { reason: "went back in time".into() },
+            "owner-changed" => Event::OwnerChanged(words.owner().map(Box::new)),
+            "intent" => Event::IntentSeen(Box::new(IntentRecord {
+                from: "alpha".into(),
+                to: "beta".into(),
+                instance: if words.has("mine") { ME } else { InstanceId([3; 16]) },
+                deadline_ms: words.number("deadline").unwrap_or(2000),
+                reason: "set-identity".into(),
+                term_seen: Term(words.number("term").unwrap_or(1)),
+            })),
+            "intent-written" => Event::IntentWritten,
+            "set-identity" => {
+                self.requests += 1;
+                let key = if words.has("junk") {
+                    other_key()
+                } else if words.has("own-standby") {
+                    standby()
+                } else {
+                    identity()
+                };
+                Event::SetIdentity(SetIdentity {
+                    request: RequestId(self.requests),
+                    identity: key,
+                    require_tower: words.has("require-tower"),
+                    vote_account_node: (!words.has("no-vote-account")).then(identity),
+                    authorized_voter_held: !words.has("no-voter"),
+                })
+            }
+            "claimed" => Event::ClaimDone(Box::new(ClaimFacts {
+                term: Term(words.number("term").expect("a term")),
+                has_tower: words.facts().has_tower,
+                tower_last_vote: words.facts().tower_last_vote,
+                watermark: words.number("w"),
+            })),
+            "claim-refused" => Event::ClaimRefused(Box::new(words.facts())),
+            "claim-unresolved" => Event::ClaimUnresolved { reason: "timed out".into() },
+            "adopted" => Event::TowerAdopted {
+                last_vote: words.number("vote"),
+                last_vote_replayed: words.has("replayed"),
+                free_from: words.number("free").unwrap_or(0),
+            },
+            "tower-bad" => Event::TowerQuarantined { reason: "older".into(), safe_from: Some(99) },
+            "speaking" => Event::NodeIdentitySwitched(match words.flags[0] {
+                "identity" => NodeIdentity::Active(identity()),
+                "junk" => NodeIdentity::StandbyAs(other_key()),
+                _ => NodeIdentity::Standby,
+            }),
+            "recorded" => Event::Recorded { slot: words.number("slot").expect("a slot") },
+            "fenced" => Event::RecordFenced { by: "term 9 belongs to beta".into() },
+            "record-timeout" => Event::RecordTimeout { reason: "5 s".into() },
+            "leader-slot-done" => Event::LeaderSlotDone,
+            "votes-settled" => Event::VotesSettled,
+            "released" => Event::Released,
+            "release-failed" => Event::ReleaseFailed { reason: "refused".into() },
+            "seen-elsewhere" => Event::SeenElsewhere,
+            "shutdown" => Event::Shutdown,
+            other => panic!("unknown event `{other}`"),
+        }
+    }
+}
+
+fn machine(words: &Words) -> Machine {
+    let primary = words.has("primary");
+    let on = |word: &str| if words.has(word) { OnLoss::Standby } else { OnLoss::Exit };
+    let config = Config {
+        role: if primary { ConfiguredRole::Primary } else { ConfiguredRole::Secondary },
+        host: if primary { "alpha".into() } else { "beta".into() },
+        failback: if words.has("sticky") { Failback::Sticky } else { Failback::Preferred },
+        on_identity_loss: on("loss-standby"),
+        on_store_loss: on("store-loss-standby"),
+        require_tower: words.has("require-tower"),
+        store_is_exclusive: words.has("file-store"),
+        intent_deadline: Duration::from_millis(2000),
+        caught_up_slots_max: 8,
+        replay_deadline: Duration::from_millis(10_000),
+        chain_tower_hold_slots: 64,
+        standby_poll: Duration::from_millis(5000),
+        release_poll: Duration::from_millis(100),
+    };
+    Machine::new(config, ME, primary.then(identity), standby())
+}
+
+fn slot(slot: Option<Slot>) -> String {
+    slot.map_or("none".into(), |slot| slot.to_string())
+}
+
+fn text(effect: &Effect) -> String {
+    match effect {
+        Effect::ReadStore { .. } => "read".into(),
+        Effect::WriteIntent { owner_revision, term_seen, from, deadline_ms, .. } => {
+            format!("intent {from} term={term_seen} rev={owner_revision} {deadline_ms}ms")
+        }
+        Effect::Claim { owner_revision, term_seen, .. } => format!("claim over term={term_seen} rev={owner_revision}"),
+        Effect::Adopt { source, .. } => format!("adopt {source:?}"),
+        Effect::Unlock { term, watermark } => format!("unlock {term} w={}", slot(*watermark)),
+        Effect::HaltLead { abandon: false } => "halt-lead".into(),
+        Effect::HaltLead { abandon: true } => "abandon-lead".into(),
+        Effect::HaltVote => "halt-vote".into(),
+        Effect::Lock => "lock".into(),
+        Effect::Release { term, .. } => format!("release {term}"),
+        Effect::SwitchNodeIdentity(NodeIdentity::Active(_)) => "speak-as identity".into(),
+        Effect::SwitchNodeIdentity(NodeIdentity::Standby) => "speak-as standby".into(),
+        Effect::SwitchNodeIdentity(NodeIdentity::StandbyAs(_)) => "speak-as junk".into(),
+        Effect::Reannounce => "reannounce".into(),
+        Effect::Reply { request, outcome: Ok(report) } => format!(
+            "reply {} {} term={} vote={} missed={} in {}ms",
+            request.0,
+            report.role,
+            report.term,
+            slot(report.last_vote_slot),
+            report.slots_missed,
+            report.phases.total_ms
+        ),
+        Effect::Reply { request, outcome: Err(refused) } => {
+            assert!(!refused.reason.is_empty() && !refused.remedy.is_empty(), "a refusal says why and what to do");
+            format!("refuse {} {:?}", request.0, refused.kind)
+        }
+        Effect::Exit { status, reason } => {
+            assert!(!reason.is_empty(), "an exit says why");
+            format!("exit {}", status.code())
+        }
+        Effect::Log(transition) => format!("{}->{}", transition.from, transition.to),
+    }
+}

@@ -1,0 +1,599 @@
+//! Section 5 of the failover design, line by line.
+
+use super::case_text::check;
+
+#[test]
+fn a_primary_catches_up_claims_and_becomes_active() {
+    check(
+        "node primary
+         # Hole 5 of the old design: nothing is claimed before the node has caught up.
+         chain tip=10 behind=500
+         chain tip=90 behind=3 stuck
+         chain tip=100 behind=3      => read
+         store owner=none            => claim over term=0 rev=0
+         claimed term=1 w=none       => STANDBY->ACQUIRED; adopt Fresh
+         adopted                     => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity           => CAUGHT_UP->ACTIVE; unlock 1 w=none",
+    );
+}
+
+#[test]
+fn the_first_validator_of_a_cluster_need_not_wait_for_a_root() {
+    check(
+        "node primary
+         chain tip=0 needs-us        => read
+         store owner=none            => claim over term=0 rev=0",
+    );
+}
+
+#[test]
+fn a_restarted_primary_reclaims_by_a_planned_hand_over() {
+    check(
+        "node primary
+         chain tip=100                                        => read
+         store owner=beta:secondary term=4 rev=70 tower=99    => intent beta term=4 rev=70 2000ms
+         intent-written
+         owner-changed owner=beta:secondary:released term=4   => read
+         store owner=beta:secondary:released term=4 rev=75 tower=100 => claim over term=4 rev=75
+         claimed term=5 tower=100 w=88                        => STANDBY->ACQUIRED; adopt Store
+         adopted vote=100 replayed                            => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity                                    => CAUGHT_UP->ACTIVE; unlock 5 w=88",
+    );
+}
+
+#[test]
+fn a_sticky_primary_stays_standby() {
+    check(
+        "node primary sticky
+         chain tip=100                                        => read
+         store owner=beta:secondary term=4 rev=70 tower=99    => STANDBY->STANDBY
+         chain tip=101
+         # … but it keeps an eye on the store,
+         at 5000                                              => read
+         store owner=beta:secondary:released term=4 rev=75 tower=101
+         # and an operator can still have it.
+         set-identity                                         => read
+         store owner=beta:secondary:released term=4 rev=75 tower=101 => claim over term=4 rev=75",
+    );
+}
+
+#[test]
+fn a_sticky_primary_does_take_an_identity_that_nobody_has() {
+    check(
+        "node primary sticky
+         chain tip=100                                             => read
+         store owner=beta:secondary:released term=4 rev=75 tower=99 => claim over term=4 rev=75",
+    );
+}
+
+#[test]
+fn two_primaries_do_not_play_ping_pong() {
+    check(
+        "node primary
+         chain tip=100                           => read
+         store owner=gamma term=4 rev=70 tower=99 => STANDBY->STANDBY
+         chain tip=101
+         chain tip=200",
+    );
+}
+
+#[test]
+fn two_primaries_started_at_once_one_wins() {
+    check(
+        "node primary
+         chain tip=100                        => read
+         store owner=none                     => claim over term=0 rev=0
+         claim-refused owner=gamma term=1 rev=5 => STANDBY->STANDBY
+         chain tip=101
+         at 5000                              => read
+         store owner=gamma term=1 rev=5
+         chain tip=102                        => read
+         store owner=gamma term=1 rev=5       => STANDBY->STANDBY",
+    );
+}
+
+#[test]
+fn a_crashed_primary_comes_back_over_its_own_dead_run() {
+    check(
+        "node primary
+         chain tip=100                           => read
+         store owner=alpha term=4 rev=70 tower=99 => intent alpha term=4 rev=70 2000ms
+         intent-written
+         at 100                                  => read
+         store owner=alpha term=4 rev=70 tower=99
+         at 2000                                 => claim over term=4 rev=70",
+    );
+}
+
+#[test]
+fn with_the_file_store_a_dead_run_need_not_be_asked() {
+    check(
+        "node primary file-store
+         chain tip=100                           => read
+         store owner=alpha term=4 rev=70 tower=99 => claim over term=4 rev=70",
+    );
+}
+
+#[test]
+fn the_secondary_never_claims_by_itself() {
+    check(
+        "node secondary
+         chain tip=100
+         chain tip=200
+         at 5000
+         at 60000",
+    );
+}
+
+const SECONDARY_UP: &str = "node secondary
+    chain tip=100
+    ";
+
+/// The secondary, active at term 2 after a forced takeover.
+const SECONDARY_ACTIVE: &str = "
+    set-identity                              => read
+    store owner=alpha term=1 rev=5 tower=98   => intent alpha term=1 rev=5 2000ms
+    intent-written
+    at 2000                                   => claim over term=1 rev=5
+    claimed term=2 tower=99 w=96              => STANDBY->ACQUIRED; adopt Store
+    adopted vote=99 replayed                  => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+    speaking identity                         => CAUGHT_UP->ACTIVE; unlock 2 w=96; reply 1 ACTIVE term=2 vote=99 missed=0 in 2000ms
+    ";
+
+fn secondary(rest: &str) {
+    check(&format!("{SECONDARY_UP}{rest}"));
+}
+
+fn active_secondary(flags: &str, rest: &str) {
+    check(&format!("node secondary {flags}\nchain tip=100\n{SECONDARY_ACTIVE}{rest}"));
+}
+
+/// The primary, active at term 1, in its own leader slots now and then.
+fn active_primary(flags: &str, rest: &str) {
+    check(&format!(
+        "node primary {flags}
+         chain tip=100               => read
+         store owner=none            => claim over term=0 rev=0
+         claimed term=1 w=none       => STANDBY->ACQUIRED; adopt Fresh
+         adopted                     => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity           => CAUGHT_UP->ACTIVE; unlock 1 w=none
+         {rest}"
+    ));
+}
+
+#[test]
+fn set_identity_planned_with_the_owner_alive() {
+    secondary(
+        "set-identity                                        => read
+         at 2
+         store owner=alpha term=1 rev=5 tower=98             => intent alpha term=1 rev=5 2000ms
+         intent-written
+         at 12
+         owner-changed owner=alpha:released term=1           => read
+         store owner=alpha:released term=1 rev=9 tower=99    => claim over term=1 rev=9
+         at 15
+         claimed term=2 tower=99 w=96                        => STANDBY->ACQUIRED; adopt Store
+         adopted vote=99 replayed                            => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         at 20
+         # Hole 9: the command returns after the voter has switched, not before.
+         speaking identity                                   => CAUGHT_UP->ACTIVE; unlock 2 w=96; reply 1 ACTIVE term=2 vote=99 missed=0 in 20ms",
+    );
+}
+
+#[test]
+fn set_identity_forced_with_the_owner_in_an_unknown_state() {
+    active_secondary("", "recorded slot=101");
+}
+
+#[test]
+fn a_release_that_the_watch_missed_is_seen_by_looking() {
+    secondary(
+        "set-identity                                        => read
+         store owner=alpha term=1 rev=5 tower=98             => intent alpha term=1 rev=5 2000ms
+         intent-written
+         at 100                                              => read
+         store owner=alpha term=1 rev=5 tower=98
+         at 200                                              => read
+         unavailable
+         at 300                                              => read
+         store owner=alpha:released term=1 rev=9 tower=99    => claim over term=1 rev=9",
+    );
+}
+
+#[test]
+fn an_owner_that_lets_go_between_look_and_claim_is_claimed_over_again() {
+    secondary(
+        "set-identity                                        => read
+         store owner=alpha term=1 rev=5 tower=98             => intent alpha term=1 rev=5 2000ms
+         intent-written
+         at 2000                                             => claim over term=1 rev=5
+         claim-refused owner=alpha:released term=1 rev=9 tower=99 => claim over term=1 rev=9
+         claimed term=2 tower=99                             => STANDBY->ACQUIRED; adopt Store",
+    );
+}
+
+#[test]
+fn set_identity_is_refused_and_the_node_is_unchanged() {
+    check("node secondary\n chain tip=100 behind=50\n set-identity => refuse 1 NotCaughtUp");
+    check("node secondary\n chain tip=100 stuck\n set-identity => refuse 1 NotCaughtUp");
+    secondary("set-identity junk => refuse 1 WrongVoteAccount");
+    secondary("set-identity no-vote-account => refuse 1 WrongVoteAccount");
+    secondary("set-identity no-voter => refuse 1 NoAuthorizedVoter");
+    // Hole 3: --require-tower refuses before anything is claimed.
+    secondary("set-identity require-tower => read\n store owner=alpha term=1 rev=5 tower=none => refuse 1 TowerMissing");
+    // The tower is ahead of what we replayed.
+    secondary("set-identity => read\n store owner=alpha term=1 rev=5 tower=150 => refuse 1 NotCaughtUp");
+    secondary("set-identity => read\n unavailable => refuse 1 StoreUnavailable");
+    secondary("set-identity => read\n store-quarantined => refuse 1 Quarantined");
+    // Each time it can be asked again, from the start.
+    secondary(
+        "set-identity junk          => refuse 1 WrongVoteAccount
+         set-identity               => read
+         unavailable                => refuse 2 StoreUnavailable
+         set-identity               => read
+         store owner=none           => claim over term=0 rev=0",
+    );
+}
+
+#[test]
+fn another_claimant_meanwhile() {
+    secondary(
+        "set-identity                              => read
+         store owner=alpha term=1 rev=5 tower=98   => intent alpha term=1 rev=5 2000ms
+         intent-written
+         owner-changed owner=gamma term=2          => read
+         store owner=gamma term=2 rev=8 tower=99   => refuse 1 TakenMeanwhile",
+    );
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claim-refused owner=gamma term=2 rev=8 tower=99  => refuse 1 TakenMeanwhile",
+    );
+}
+
+#[test]
+fn one_set_identity_at_a_time() {
+    secondary("set-identity => read\n set-identity => refuse 2 Busy\n store owner=none => claim over term=0 rev=0");
+    // A primary on its way adopts the operator's request.
+    check(
+        "node primary
+         chain tip=100                   => read
+         set-identity
+         store owner=none                => claim over term=0 rev=0
+         claimed term=1                  => STANDBY->ACQUIRED; adopt Fresh
+         set-identity                    => refuse 2 Busy
+         adopted                         => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity               => CAUGHT_UP->ACTIVE; unlock 1 w=none; reply 1 ACTIVE term=1 vote=none missed=0 in 0ms
+         set-identity                    => reply 3 ACTIVE term=1 vote=none missed=0 in 0ms",
+    );
+}
+
+#[test]
+fn a_primary_with_require_tower_and_no_tower_ends_without_claiming() {
+    check("node primary require-tower\n chain tip=100 => read\n store owner=none tower=none => exit 9");
+    check("node primary require-tower\n chain tip=100 => read\n store owner=none tower=99 => claim over term=0 rev=0");
+}
+
+// I6: nothing older than what we know.
+
+#[test]
+fn a_tower_behind_the_chain_or_gossip_is_quarantined_before_the_claim() {
+    check("node secondary\n chain tip=100 vote=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=90 => refuse 1 Quarantined");
+    check("node secondary\n chain tip=100 gossip=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=90 => refuse 1 Quarantined");
+    check("node secondary\n chain tip=100 vote=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=empty => refuse 1 Quarantined");
+    // What a primary finds at its start is not asked for again and again.
+    check("node primary\n chain tip=100 vote=99 => read\n store owner=none tower=90 => STANDBY->STANDBY\n chain tip=101 vote=99");
+}
+
+#[test]
+fn votes_that_land_while_the_store_is_being_read_are_no_contradiction() {
+    secondary(
+        "set-identity                              => read
+         chain tip=101 vote=99
+         store owner=alpha term=1 rev=5 tower=98   => intent alpha term=1 rev=5 2000ms",
+    );
+}
+
+#[test]
+fn a_store_that_once_had_a_newer_tower_is_quarantined() {
+    secondary(
+        "set-identity                              => read
+         store owner=alpha term=1 rev=5 tower=98   => intent alpha term=1 rev=5 2000ms
+         intent-written
+         at 100                                    => read
+         # Hole 8: a restored etcd rolled the tower back unnoticed.
+         store owner=alpha term=1 rev=5 tower=97   => refuse 1 Quarantined
+         set-identity                              => read
+         store owner=alpha term=1 rev=5 tower=none => refuse 2 Quarantined",
+    );
+}
+
+#[test]
+fn a_quarantine_after_the_claim_gives_the_identity_back() {
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claimed term=2 tower=97                   => STANDBY->ACQUIRED; ACQUIRED->LOCKED; lock; release 2
+         released                                  => LOCKED->STANDBY; refuse 1 Quarantined",
+    );
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claimed term=2 tower=98                   => STANDBY->ACQUIRED; adopt Store
+         tower-bad                                 => ACQUIRED->LOCKED; lock; release 2
+         release-failed                            => LOCKED->STANDBY; refuse 1 Quarantined",
+    );
+    // Somebody votes past the store.
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claimed term=2 tower=98                   => STANDBY->ACQUIRED; adopt Store
+         adopted vote=98                           => ACQUIRED->RECOVERED
+         chain tip=101 vote=100                    => RECOVERED->LOCKED; lock; release 2
+         released                                  => LOCKED->STANDBY; refuse 1 Quarantined",
+    );
+}
+
+#[test]
+fn the_last_vote_is_replayed_first_or_outwaited() {
+    let until_recovered = "set-identity                => read
+         store owner=alpha:released term=1 rev=5 tower=103 => claim over term=1 rev=5
+         claimed term=2 tower=103                  => STANDBY->ACQUIRED; adopt Store
+         adopted vote=103 free=140                 => ACQUIRED->RECOVERED
+         chain tip=102\n";
+    secondary(&format!(
+        "{until_recovered}
+         chain tip=103 replayed                    => RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity                         => CAUGHT_UP->ACTIVE; unlock 2 w=none; reply 1 ACTIVE term=2 vote=103 missed=0 in 0ms"
+    ));
+    // Its block never comes: after the deadline, and only when the lockouts have passed.
+    secondary(&format!(
+        "{until_recovered}
+         chain tip=150
+         at 9999
+         chain tip=139
+         at 10000
+         chain tip=140                             => RECOVERED->CAUGHT_UP; speak-as identity"
+    ));
+}
+
+#[test]
+fn without_a_tower_the_chains_is_taken_and_held_back() {
+    check(
+        "node primary
+         chain tip=100 vote=90       => read
+         store owner=none            => claim over term=0 rev=0
+         claimed term=1              => STANDBY->ACQUIRED; adopt Chain
+         adopted vote=90 replayed    => ACQUIRED->RECOVERED
+         # A vote that was out when we looked has landed: look again.
+         chain tip=120 vote=91       => RECOVERED->ACQUIRED; adopt Chain
+         adopted vote=91 replayed    => ACQUIRED->RECOVERED
+         chain tip=163 vote=91
+         chain tip=164 vote=91       => RECOVERED->CAUGHT_UP; speak-as identity",
+    );
+}
+
+// Claims without an answer.
+
+#[test]
+fn an_unanswered_claim_is_gone_on_with_if_it_turns_out_to_be_ours() {
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claim-unresolved                          => refuse 1 Unresolved
+         at 100                                    => read
+         store owner=me term=2 rev=8 tower=98      => read
+         # It is claimed anew, so that the tower is read under a compare.
+         store owner=me term=2 rev=8 tower=98      => claim over term=2 rev=8
+         claimed term=3 tower=98                   => STANDBY->ACQUIRED; adopt Store",
+    );
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claim-unresolved                          => refuse 1 Unresolved
+         at 100                                    => read
+         store owner=gamma term=2 rev=8 tower=98",
+    );
+}
+
+// Leaving.
+
+#[test]
+fn the_owner_asked_politely_finishes_its_slot_settles_its_votes_locks_and_releases() {
+    active_primary(
+        "",
+        "intent mine term=1
+         intent term=9
+         intent term=1                => ACTIVE->HALT_LEAD; halt-lead
+         at 300
+         leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
+         recorded slot=101
+         votes-settled                => HALT_VOTE->LOCKED; lock; release 1
+         released                     => exit 7
+         # After its exit it hears nothing more, but does not leave an operator hanging.
+         recorded slot=102
+         set-identity                 => refuse 1 Stopping",
+    );
+}
+
+#[test]
+fn a_slot_that_would_not_end_in_time_is_abandoned() {
+    active_primary(
+        "",
+        "intent term=1 deadline=2000  => ACTIVE->HALT_LEAD; halt-lead
+         at 500                       => abandon-lead
+         leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
+         at 1000                      => HALT_VOTE->LOCKED; lock; release 1
+         released                     => exit 7",
+    );
+    // A producer that does not answer at all is stopped by the lock.
+    active_primary(
+        "",
+        "intent term=1 deadline=2000  => ACTIVE->HALT_LEAD; halt-lead
+         at 500                       => abandon-lead
+         at 1000                      => HALT_LEAD->HALT_VOTE; halt-vote
+         at 1500                      => HALT_VOTE->LOCKED; lock; release 1",
+    );
+}
+
+#[test]
+fn the_old_owner_sees_the_change_by_its_watch() {
+    active_primary("", "owner-changed owner=beta:secondary term=2 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7");
+    // A rumour of an older term is no reason.
+    active_primary("", "owner-changed owner=beta:secondary term=1");
+    // Missed events: look.
+    active_primary("", "owner-changed => read\n store owner=me term=1 rev=5 tower=99");
+    active_primary("", "owner-changed => read\n store owner=beta term=2 rev=9 tower=99 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7");
+    // What was read before our claim says nothing about now.
+    active_primary("", "stale-store owner=none");
+}
+
+#[test]
+fn the_old_owner_sees_the_change_by_a_refused_transaction() {
+    active_primary("", "fenced => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7");
+}
+
+#[test]
+fn on_identity_loss_standby_it_stays_as_a_hot_standby_and_does_not_claim_back() {
+    active_primary(
+        "loss-standby",
+        "fenced                       => lock; abandon-lead; halt-vote; ACTIVE->LOCKED
+         # An identity change never tears a block.
+         votes-settled
+         leader-slot-done             => speak-as standby
+         speaking identity
+         speaking standby             => LOCKED->STANDBY
+         chain tip=200
+         at 5000                      => read
+         store owner=beta:secondary term=2 rev=9 tower=199
+         chain tip=201
+         # Promotion again, in the same process.
+         set-identity                 => read
+         store owner=beta:secondary:released term=2 rev=11 tower=201 => claim over term=2 rev=11
+         claimed term=3 tower=201     => STANDBY->ACQUIRED; adopt Store
+         adopted vote=201 replayed    => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity            => CAUGHT_UP->ACTIVE; unlock 3 w=none; reply 1 ACTIVE term=3 vote=201 missed=0 in 0ms
+         intent term=3                => ACTIVE->HALT_LEAD; halt-lead
+         leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
+         votes-settled                => HALT_VOTE->LOCKED; lock; release 3
+         released                     => speak-as standby
+         speaking standby             => LOCKED->STANDBY
+         chain tip=300",
+    );
+}
+
+#[test]
+fn fenced_while_leaving() {
+    active_primary(
+        "",
+        "intent term=1                => ACTIVE->HALT_LEAD; halt-lead
+         fenced                       => lock; abandon-lead; halt-vote; HALT_LEAD->LOCKED; exit 7",
+    );
+    active_primary(
+        "loss-standby",
+        "intent term=1                => ACTIVE->HALT_LEAD; halt-lead
+         leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
+         owner-changed owner=beta term=2 => lock; halt-vote; HALT_VOTE->LOCKED
+         votes-settled                => speak-as standby",
+    );
+}
+
+#[test]
+fn fenced_before_it_was_active_it_only_refuses() {
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claimed term=2 tower=98                   => STANDBY->ACQUIRED; adopt Store
+         owner-changed owner=gamma term=3          => refuse 1 TakenMeanwhile; lock; ACQUIRED->LOCKED; LOCKED->STANDBY",
+    );
+    // In the middle of the change of name: it changes back first.
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claimed term=2 tower=98                   => STANDBY->ACQUIRED; adopt Store
+         adopted vote=98 replayed                  => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         fenced                                    => refuse 1 TakenMeanwhile; lock; CAUGHT_UP->LOCKED; speak-as standby
+         speaking identity
+         speaking standby                          => LOCKED->STANDBY",
+    );
+}
+
+#[test]
+fn store_loss_ends_the_process_or_the_role() {
+    active_primary("", "record-timeout => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 8");
+    active_primary(
+        "store-loss-standby",
+        "record-timeout               => lock; abandon-lead; halt-vote; ACTIVE->LOCKED
+         leader-slot-done
+         votes-settled                => speak-as standby
+         speaking standby             => LOCKED->STANDBY
+         # The store comes back and still names us. Nobody asked us to go on.
+         at 5000                      => read
+         store owner=me term=1 rev=5 tower=99
+         chain tip=101",
+    );
+    active_primary("", "store-quarantined => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 5");
+    // A failed look is no loss: the vote path decides.
+    active_primary("", "seen-elsewhere => read\n unavailable\n recorded slot=101");
+}
+
+#[test]
+fn stepping_down_with_another_key_does_not_kill_the_process() {
+    // Hole 4 of the old design.
+    active_primary(
+        "",
+        "set-identity junk            => ACTIVE->HALT_LEAD; halt-lead
+         leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
+         recorded slot=101
+         votes-settled                => HALT_VOTE->LOCKED; lock; release 1
+         released                     => speak-as junk
+         speaking junk                => LOCKED->STANDBY; reply 1 STANDBY term=1 vote=101 missed=0 in 0ms
+         # Asked again, nothing happens twice.
+         set-identity junk            => reply 2 STANDBY term=1 vote=101 missed=0 in 0ms
+         chain tip=200",
+    );
+    active_primary("", "set-identity own-standby => ACTIVE->HALT_LEAD; halt-lead");
+    secondary("set-identity own-standby => reply 1 STANDBY term=0 vote=none missed=0 in 0ms");
+}
+
+#[test]
+fn shutdown_releases_so_that_nobody_has_to_wait() {
+    active_primary(
+        "",
+        "shutdown                     => ACTIVE->HALT_LEAD; halt-lead
+         leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
+         votes-settled                => HALT_VOTE->LOCKED; lock; release 1
+         release-failed               => exit 0",
+    );
+    check("node secondary\n shutdown => exit 0");
+    secondary("set-identity => read\n shutdown => refuse 1 Stopping; exit 0");
+    secondary(
+        "set-identity                              => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claimed term=2 tower=98                   => STANDBY->ACQUIRED; adopt Store
+         shutdown                                  => ACQUIRED->LOCKED; lock; release 2; refuse 1 Stopping
+         released                                  => exit 0",
+    );
+}
+
+#[test]
+fn gossip_is_a_hint() {
+    // Hole 11: nobody is killed by a clock.
+    active_primary("", "seen-elsewhere => read\n store owner=me term=1 rev=5 tower=99 => reannounce");
+    active_primary(
+        "",
+        "seen-elsewhere               => read
+         store owner=beta term=2 rev=9 tower=99 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7",
+    );
+}
+
+#[test]
+fn an_active_secondary_gives_way_to_the_returning_primary_and_exits() {
+    active_secondary(
+        "",
+        "intent term=2                => ACTIVE->HALT_LEAD; halt-lead
+         leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
+         votes-settled                => HALT_VOTE->LOCKED; lock; release 2
+         released                     => exit 7",
+    );
+}

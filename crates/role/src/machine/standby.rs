@@ -1,0 +1,501 @@
+//! STANDBY: who may become active, and the way there: look, ask, wait, claim. Nothing of this changes the node.
+
+use {
+    super::{Machine, State, refuse},
+    crate::{
+        config::Failback,
+        event::{
+            Effect, HandoverReport, Phases, ReadId, RefusedKind, RequestId, RoleState, SetIdentity, StoreFacts,
+        },
+        protocol::describe_owner,
+        records::{OwnerRecord, Preference},
+        status::ExitStatus,
+    },
+    tandem_types::{Pubkey, Slot, Tick},
+};
+
+/// One attempt to become active.
+#[derive(Debug)]
+pub(super) struct Pursuit {
+    /// Who asked; none: a primary that came up, or a claim whose answer was lost.
+    pub request: Option<RequestId>,
+    pub identity: Pubkey,
+    require_tower: bool,
+    pub reason: &'static str,
+    step: Step,
+    pub started: Tick,
+    /// When the present phase began.
+    pub mark: Tick,
+    pub phases: Phases,
+    /// The newest vote we knew of when the store was asked: its answer must not be older. (What we learn while the
+    /// answer is on its way may rightly be newer than it.)
+    pub floor: Option<Slot>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Reading(ReadId),
+    WritingIntent(Box<StoreFacts>),
+    Waiting { until: Tick, poll_at: Tick, reading: Option<ReadId>, facts: Box<StoreFacts> },
+    Claiming,
+}
+
+impl Pursuit {
+    pub fn next_deadline(&self) -> Option<Tick> {
+        match &self.step {
+            Step::Reading(_) | Step::WritingIntent(_) | Step::Claiming => None,
+            Step::Waiting { until, reading: Some(_), .. } => Some(*until),
+            Step::Waiting { until, poll_at, reading: None, .. } => Some(*until.min(poll_at)),
+        }
+    }
+
+    /// Ends a phase: the milliseconds since the last mark.
+    pub fn lap(&mut self, now: Tick) -> u64 {
+        let ms = millis(now, self.mark);
+        self.mark = now;
+        ms
+    }
+
+    pub fn is_claiming(&self) -> bool {
+        matches!(self.step, Step::Claiming)
+    }
+}
+
+pub(super) fn millis(now: Tick, since: Tick) -> u64 {
+    u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What stands against a claim.
+struct Objection {
+    kind: RefusedKind,
+    reason: String,
+    remedy: &'static str,
+}
+
+/// What to do with an owner found in the store.
+enum Approach {
+    Claim,
+    Ask,
+    LeaveAlone(String),
+}
+
+impl Machine {
+    pub(super) fn standby_set_identity(&mut self, now: Tick, wish: SetIdentity, out: &mut Vec<Effect>) {
+        if wish.identity == self.standby_identity {
+            out.push(Effect::Reply { request: wish.request, outcome: Ok(self.standby_report()) });
+            return;
+        }
+        if let Err(objection) = self.admissible(&wish) {
+            refuse(wish.request, objection.kind, &objection.reason, objection.remedy, out);
+            return;
+        }
+        if let State::Standby(Some(pursuit)) = &mut self.state {
+            if pursuit.request.is_none() && pursuit.identity == wish.identity {
+                // The operator asks for what this primary is about to do anyway: it now does it in their name.
+                pursuit.request = Some(wish.request);
+                pursuit.require_tower |= wish.require_tower;
+                return;
+            }
+            let reason = "another set-identity is under way";
+            refuse(wish.request, RefusedKind::Busy, reason, "wait for it to end, then ask again", out);
+            return;
+        }
+        self.identity = Some(wish.identity);
+        self.pursue(now, wish.identity, Some(wish.request), wish.require_tower, "set-identity", out);
+    }
+
+    /// Everything that can be said against a `set-identity` without asking the store.
+    fn admissible(&self, wish: &SetIdentity) -> Result<(), Objection> {
+        let object = |kind, reason: String, remedy| Err(Objection { kind, reason, remedy });
+        match wish.vote_account_node {
+            None => {
+                return object(
+                    RefusedKind::WrongVoteAccount,
+                    "this node's vote account does not exist on this cluster".into(),
+                    "check --vote-account and the genesis; nothing was claimed",
+                );
+            }
+            Some(node) if node != wish.identity => {
+                let reason = format!("this node's vote account votes for identity {node}, not for {}", wish.identity);
+                return object(
+                    RefusedKind::WrongVoteAccount,
+                    reason,
+                    "give the key of that identity, or start with the right --vote-account; nothing was claimed",
+                );
+            }
+            Some(_) => {}
+        }
+        if !wish.authorized_voter_held {
+            return object(
+                RefusedKind::NoAuthorizedVoter,
+                "no key given to this node may vote for its vote account now".into(),
+                "add it with `authorized-voter add`; nothing was claimed",
+            );
+        }
+        if !self.caught_up() {
+            let reason = format!(
+                "this node has not caught up: {} slots behind, root {}",
+                self.chain.slots_behind,
+                if self.chain.root_advancing { "advancing" } else { "not advancing" },
+            );
+            return object(
+                RefusedKind::NotCaughtUp,
+                reason,
+                "wait until `catchup` reports 0 and ask again; nothing was claimed",
+            );
+        }
+        Ok(())
+    }
+
+    fn pursue(
+        &mut self,
+        now: Tick,
+        identity: Pubkey,
+        request: Option<RequestId>,
+        require_tower: bool,
+        reason: &'static str,
+        out: &mut Vec<Effect>,
+    ) {
+        let floor = self.newest_known_vote();
+        let step = Step::Reading(self.read_store(out));
+        let require_tower = require_tower || self.config.require_tower;
+        let phases = Phases::default();
+        let pursuit =
+            Pursuit { request, identity, require_tower, reason, step, started: now, mark: now, phases, floor };
+        self.state = State::Standby(Some(Box::new(pursuit)));
+    }
+
+    pub(super) fn standby_chain(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        let State::Standby(None) = self.state else { return };
+        let Some(identity) = self.identity else { return };
+        if self.claims_by_itself && self.caught_up() && now >= self.claims_after {
+            self.pursue(now, identity, None, false, "restart", out);
+        } else if self.poll_at.is_none() {
+            self.poll_at = Some(now + self.config.standby_poll);
+        }
+    }
+
+    pub(super) fn standby_timer(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        match &self.state {
+            State::Standby(None) if self.poll_at.is_some_and(|at| now >= at) => {
+                self.poll_at = Some(now + self.config.standby_poll);
+                if self.identity.is_some() {
+                    self.read_store(out);
+                }
+            }
+            State::Standby(Some(_)) => self.waiting_timer(now, out),
+            State::Standby(None)
+            | State::Acquired(_)
+            | State::Recovered(_)
+            | State::CaughtUp(_)
+            | State::Active(_)
+            | State::HaltLead(_)
+            | State::HaltVote(_)
+            | State::Locked(_)
+            | State::Ended(_) => {}
+        }
+    }
+
+    fn waiting_timer(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        let State::Standby(Some(pursuit)) = &self.state else { return };
+        let Step::Waiting { until, poll_at, reading, facts } = &pursuit.step else { return };
+        if now >= *until {
+            let facts = facts.clone();
+            self.claim(now, &facts, out);
+        } else if now >= *poll_at && reading.is_none() {
+            self.look_while_waiting(out);
+        }
+    }
+
+    fn look_while_waiting(&mut self, out: &mut Vec<Effect>) {
+        let floor = self.newest_known_vote();
+        let read = self.read_store(out);
+        if let State::Standby(Some(pursuit)) = &mut self.state
+            && let Step::Waiting { reading, .. } = &mut pursuit.step
+        {
+            *reading = Some(read);
+            pursuit.floor = floor;
+        }
+    }
+
+    pub(super) fn standby_owner_changed(&mut self, now: Tick, owner: Option<&OwnerRecord>, out: &mut Vec<Effect>) {
+        let State::Standby(pursuit) = &self.state else { return };
+        if let Some(owner) = owner {
+            self.term_seen = self.term_seen.max(owner.term);
+        }
+        match pursuit.as_ref().map(|pursuit| &pursuit.step) {
+            Some(Step::Waiting { .. }) => self.look_while_waiting(out),
+            // Worth a look before the next poll is due; nobody waits for it, so once is enough.
+            None if self.claim_unresolved => self.poll_at = Some(now),
+            Some(Step::Reading(_) | Step::WritingIntent(_) | Step::Claiming) | None => {}
+        }
+    }
+
+    pub(super) fn standby_read(&mut self, now: Tick, read: ReadId, facts: &StoreFacts, out: &mut Vec<Effect>) {
+        let State::Standby(pursuit) = &mut self.state else { return };
+        let Some(pursuit) = pursuit else {
+            let ours = facts.owner.as_ref().is_some_and(|owner| owner.instance == self.instance && !owner.released);
+            if let (true, true, Some(identity)) = (ours, self.claim_unresolved, self.identity) {
+                self.pursue(now, identity, None, false, "claim found done", out);
+            }
+            return;
+        };
+        match &mut pursuit.step {
+            Step::Reading(asked) if *asked == read => {
+                pursuit.phases.read_ms = pursuit.lap(now);
+                self.approach(now, facts, out);
+            }
+            Step::Waiting { reading, poll_at, facts: known, .. } if *reading == Some(read) => {
+                *reading = None;
+                *poll_at = now + self.config.release_poll;
+                let same_owner = known.owner.as_ref().map(|owner| owner.instance)
+                    == facts.owner.as_ref().map(|owner| owner.instance);
+                **known = facts.clone();
+                if !same_owner {
+                    self.taken_meanwhile(now, facts, out);
+                } else if let Some(objection) = self.objection(facts) {
+                    self.refuse_pursuit(now, objection, out);
+                } else if facts.owner.as_ref().is_none_or(|owner| owner.released) {
+                    self.claim(now, facts, out);
+                }
+            }
+            Step::Reading(_) | Step::Waiting { .. } | Step::WritingIntent(_) | Step::Claiming => {}
+        }
+    }
+
+    /// The store was read: refuse, claim at once, ask the owner, or leave it alone.
+    fn approach(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
+        if let Some(objection) = self.objection(facts) {
+            self.refuse_pursuit(now, objection, out);
+            return;
+        }
+        match self.approach_to(facts) {
+            Approach::Claim => self.claim(now, facts, out),
+            Approach::Ask => self.ask(facts, out),
+            Approach::LeaveAlone(why) => {
+                self.claims_by_itself = false;
+                self.enter(State::Standby(None), &why, out);
+            }
+        }
+    }
+
+    fn approach_to(&self, facts: &StoreFacts) -> Approach {
+        let Some(owner) = facts.owner.as_ref().filter(|owner| !owner.released) else { return Approach::Claim };
+        if self.is_me(owner) || self.config.store_is_exclusive {
+            return Approach::Claim;
+        }
+        let asked = match &self.state {
+            State::Standby(Some(pursuit)) => pursuit.request.is_some(),
+            State::Standby(None)
+            | State::Acquired(_)
+            | State::Recovered(_)
+            | State::CaughtUp(_)
+            | State::Active(_)
+            | State::HaltLead(_)
+            | State::HaltVote(_)
+            | State::Locked(_)
+            | State::Ended(_) => false,
+        };
+        if asked || owner.host == self.config.host {
+            return Approach::Ask;
+        }
+        match (self.config.failback, owner.preference) {
+            (Failback::Preferred, Preference::Secondary) => Approach::Ask,
+            (Failback::Preferred, Preference::Primary) => Approach::LeaveAlone(format!(
+                "{}, and that machine is a configured primary too: staying standby; use set-identity to take over",
+                describe_owner(Some(owner))
+            )),
+            (Failback::Sticky, _) => Approach::LeaveAlone(format!(
+                "{}: staying standby (--failback sticky); use set-identity to take over",
+                describe_owner(Some(owner))
+            )),
+        }
+    }
+
+    /// What in the store forbids a claim. Looked at before anything is written.
+    fn objection(&self, facts: &StoreFacts) -> Option<Objection> {
+        let State::Standby(Some(pursuit)) = &self.state else { return None };
+        if pursuit.require_tower && !facts.has_tower {
+            return Some(Objection {
+                kind: RefusedKind::TowerMissing,
+                reason: "the store has no tower for this identity".into(),
+                remedy: "import one with `failover recover --import`, or leave --require-tower away; nothing was claimed",
+            });
+        }
+        if let Some(reason) = self.older_than_known(facts.has_tower, facts.tower_last_vote, pursuit.floor) {
+            return Some(Objection { kind: RefusedKind::Quarantined, reason, remedy: RECOVER });
+        }
+        let newest_usable = self.chain.tip.saturating_add(self.config.caught_up_slots_max);
+        match facts.tower_last_vote {
+            Some(vote) if vote > newest_usable => Some(Objection {
+                kind: RefusedKind::NotCaughtUp,
+                reason: format!("the tower's last vote is for slot {vote}, this node has replayed to {}", self.chain.tip),
+                remedy: "wait until this node has caught up and ask again; nothing was claimed",
+            }),
+            Some(_) | None => None,
+        }
+    }
+
+    /// I6: the tower must be no older than the newest vote we know of. No tower at all is allowed (an identity that
+    /// never used this store) unless we have seen one there.
+    pub(super) fn older_than_known(
+        &self,
+        has_tower: bool,
+        last_vote: Option<Slot>,
+        known: Option<Slot>,
+    ) -> Option<String> {
+        if !has_tower {
+            return self.tower_seen.map(|slot| {
+                format!("the store has lost its tower: one whose last vote was for slot {slot} was there before")
+            });
+        }
+        let known = known.filter(|known| last_vote.is_none_or(|vote| vote < *known))?;
+        let found = last_vote.map_or("has no vote".to_string(), |vote| format!("ends with slot {vote}"));
+        Some(format!("the store's tower {found}, but this identity has voted for slot {known}: the store is older than the chain"))
+    }
+
+    fn ask(&mut self, facts: &StoreFacts, out: &mut Vec<Effect>) {
+        let deadline_ms = u64::try_from(self.config.intent_deadline.as_millis()).unwrap_or(u64::MAX);
+        let State::Standby(Some(pursuit)) = &mut self.state else { return };
+        let owner = facts.owner.as_ref().expect("invariant: only an owner is asked");
+        out.push(Effect::WriteIntent {
+            owner_revision: facts.owner_revision,
+            term_seen: owner.term,
+            from: owner.host.clone(),
+            deadline_ms,
+            reason: pursuit.reason.into(),
+        });
+        pursuit.step = Step::WritingIntent(Box::new(facts.clone()));
+    }
+
+    pub(super) fn standby_intent_written(&mut self, now: Tick) {
+        let State::Standby(Some(pursuit)) = &mut self.state else { return };
+        let Step::WritingIntent(facts) = &pursuit.step else { return };
+        let until = now + self.config.intent_deadline;
+        let poll_at = now + self.config.release_poll;
+        pursuit.step = Step::Waiting { until, poll_at, reading: None, facts: facts.clone() };
+    }
+
+    fn claim(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
+        let floor = self.newest_known_vote();
+        let State::Standby(Some(pursuit)) = &mut self.state else { return };
+        if let Step::Waiting { .. } = pursuit.step {
+            pursuit.phases.intent_ms = pursuit.lap(now);
+        }
+        pursuit.floor = floor;
+        pursuit.step = Step::Claiming;
+        out.push(Effect::Claim {
+            owner_revision: facts.owner_revision,
+            term_seen: facts.owner.as_ref().map_or(tandem_types::Term(0), |owner| owner.term),
+            previous_host: facts.owner.as_ref().map(|owner| owner.host.clone()),
+            reason: pursuit.reason.into(),
+        });
+    }
+
+    pub(super) fn claim_refused(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
+        let State::Standby(Some(pursuit)) = &self.state else { return };
+        match pursuit.step {
+            Step::Claiming | Step::WritingIntent(_) => {}
+            Step::Reading(_) | Step::Waiting { .. } => return,
+        }
+        let free = facts.owner.as_ref().is_none_or(|owner| owner.released || self.is_me(owner));
+        if !free {
+            self.taken_meanwhile(now, facts, out);
+        } else if let Some(objection) = self.objection(facts) {
+            self.refuse_pursuit(now, objection, out);
+        } else {
+            // The owner let go between our look and our claim.
+            self.claim(now, facts, out);
+        }
+    }
+
+    fn taken_meanwhile(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
+        let objection = Objection {
+            kind: RefusedKind::TakenMeanwhile,
+            reason: format!("another machine claimed at the same time: {}", describe_owner(facts.owner.as_ref())),
+            remedy: "look at `failover status` before you ask again; nothing was claimed",
+        };
+        self.refuse_pursuit(now, objection, out);
+    }
+
+    pub(super) fn claim_unresolved(&mut self, now: Tick, reason: &str, out: &mut Vec<Effect>) {
+        let State::Standby(Some(pursuit)) = &self.state else { return };
+        if !pursuit.is_claiming() {
+            return;
+        }
+        self.claim_unresolved = true;
+        self.poll_at = Some(now + self.config.release_poll);
+        let objection = Objection {
+            kind: RefusedKind::Unresolved,
+            reason: format!("the claim was sent but not answered ({reason}): it may have happened"),
+            remedy: "this node goes on if the store turns out to name it; see `failover status`",
+        };
+        self.refuse_pursuit(now, objection, out);
+    }
+
+    pub(super) fn standby_unavailable(&mut self, now: Tick, reason: &str, out: &mut Vec<Effect>) {
+        let State::Standby(Some(pursuit)) = &mut self.state else { return };
+        if let Step::Waiting { reading, poll_at, .. } = &mut pursuit.step {
+            *reading = None;
+            *poll_at = now + self.config.release_poll;
+            return;
+        }
+        let objection = Objection {
+            kind: RefusedKind::StoreUnavailable,
+            reason: format!("the store cannot be used: {reason}"),
+            remedy: "see `failover status`; nothing was claimed",
+        };
+        self.refuse_pursuit(now, objection, out);
+    }
+
+    pub(super) fn standby_quarantined(&mut self, now: Tick, reason: &str, out: &mut Vec<Effect>) {
+        let State::Standby(Some(_)) = &self.state else { return };
+        let objection = Objection { kind: RefusedKind::Quarantined, reason: reason.into(), remedy: RECOVER };
+        self.refuse_pursuit(now, objection, out);
+    }
+
+    /// Ends a pursuit without a claim. The node is as it was before.
+    fn refuse_pursuit(&mut self, now: Tick, objection: Objection, out: &mut Vec<Effect>) {
+        let State::Standby(pursuit) = &mut self.state else { return };
+        let Some(pursuit) = pursuit.take() else { return };
+        self.poll_at = self.poll_at.filter(|at| *at > now).or(Some(now + self.config.standby_poll));
+        self.claims_after = now + self.config.standby_poll;
+        if let Some(request) = pursuit.request {
+            refuse(request, objection.kind, &objection.reason, objection.remedy, out);
+            return;
+        }
+        let why = format!("{}; {}", objection.reason, objection.remedy);
+        match objection.kind {
+            RefusedKind::TowerMissing => {
+                out.push(Effect::Exit { status: ExitStatus::TowerMissing, reason: why });
+                self.state = State::Ended(RoleState::Standby);
+            }
+            // Only a person can mend it; asking again and again would bury the report.
+            RefusedKind::Quarantined => {
+                self.claims_by_itself = false;
+                self.enter(State::Standby(None), &why, out);
+            }
+            RefusedKind::Busy
+            | RefusedKind::NotCaughtUp
+            | RefusedKind::WrongVoteAccount
+            | RefusedKind::NoAuthorizedVoter
+            | RefusedKind::TakenMeanwhile
+            | RefusedKind::StoreUnavailable
+            | RefusedKind::Unresolved
+            | RefusedKind::Stopping => self.enter(State::Standby(None), &why, out),
+        }
+    }
+
+    pub(super) fn standby_report(&self) -> HandoverReport {
+        HandoverReport {
+            role: RoleState::Standby,
+            term: self.term_seen,
+            last_vote_slot: self.tower_seen,
+            phases: Phases::default(),
+            slots_missed: 0,
+        }
+    }
+}
+
+pub(super) const RECOVER: &str =
+    "no vote is signed on its word; `failover recover` shows the slot from which voting is safe again";

@@ -1,0 +1,252 @@
+//! Becoming the owner, and giving the identity back.
+
+use {
+    super::{
+        Fault, Fence, Held, Operation, Quarantine, StoreView, Versioned, get, get_all, raw, record, still_own, unchanged,
+        view_of,
+    },
+    crate::{
+        keys::Keys,
+        kv::{Op, Revision, Txn, TxnReply},
+        records::{LogRecord, OwnerRecord, Preference, Record, WindowRecord},
+    },
+    tandem_types::{InstanceId, Slot, Term, UnixMillis},
+};
+
+/// Audit entries older than this many terms are deleted by the claim, so that a store of many restarts stays small.
+const LOG_TERMS_KEPT: u64 = 64;
+
+/// Everything a claim says about the claimant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimRequest {
+    /// The owner's revision and term as they were read; the claim is for the next term.
+    pub owner_revision: Revision,
+    pub term_seen: Term,
+    pub previous_host: Option<String>,
+    pub instance: InstanceId,
+    pub host: String,
+    pub version: String,
+    pub standby_identity: String,
+    pub slot_at_claim: Slot,
+    pub preference: Preference,
+    pub reason: String,
+    pub claimed_at: UnixMillis,
+    pub lease: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClaimOutcome {
+    Claimed(Box<Claimed>),
+    /// The owner changed since it was read: nothing was claimed.
+    Refused(Box<StoreView>),
+}
+
+/// What the claim found: the records as they are from now on, since nobody else can write them any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claimed {
+    pub held: Held,
+    pub tower: Option<Versioned<Vec<u8>>>,
+    pub window: Option<Versioned<WindowRecord>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Claim {
+    txn: Txn,
+    term: Term,
+    instance: InstanceId,
+    owner: OwnerRecord,
+    log: LogRecord,
+}
+
+impl Claim {
+    pub fn new(keys: &Keys, request: ClaimRequest) -> Self {
+        let term = request.term_seen.next();
+        let instance = request.instance;
+        let log = LogRecord {
+            term,
+            instance,
+            host: request.host.clone(),
+            version: request.version.clone(),
+            reason: request.reason,
+            slot_at_claim: request.slot_at_claim,
+            claimed_at: request.claimed_at,
+            released_at: None,
+            last_vote_slot: None,
+            watermark: None,
+            previous_host: request.previous_host,
+        };
+        let owner = OwnerRecord {
+            term,
+            instance,
+            host: request.host,
+            version: request.version,
+            standby_identity: request.standby_identity,
+            slot_at_claim: request.slot_at_claim,
+            released: false,
+            lease: request.lease,
+            preference: request.preference,
+            claimed_at: request.claimed_at,
+        };
+        let mut then = vec![
+            Op::Put { key: keys.owner(), value: owner.encode() },
+            Op::Put { key: keys.log(term), value: log.encode() },
+            get(keys.tower()),
+            get(keys.window()),
+        ];
+        if let Some(old) = term.0.checked_sub(LOG_TERMS_KEPT).filter(|old| *old > 0) {
+            then.push(Op::Delete { key: keys.log(Term(old)) });
+        }
+        let compares = vec![unchanged(keys.owner(), request.owner_revision)];
+        Self { txn: Txn { compares, then, otherwise: get_all(keys) }, term, instance, owner, log }
+    }
+
+    /// The term this claim is for.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The records this claim writes; the release writes them once more, completed.
+    pub fn records(&self) -> (OwnerRecord, LogRecord) {
+        (self.owner.clone(), self.log.clone())
+    }
+
+    fn claimed(
+        &self,
+        owner_revision: Revision,
+        tower: Option<Versioned<Vec<u8>>>,
+        window: Option<Versioned<WindowRecord>>,
+    ) -> ClaimOutcome {
+        let fence = Fence { term: self.term, instance: self.instance, owner_revision };
+        let held = Held {
+            fence,
+            tower_revision: tower.as_ref().map_or(0, |tower| tower.mod_revision),
+            window_revision: window.as_ref().map_or(0, |window| window.mod_revision),
+            watermark: window.as_ref().map(|window| window.value.watermark),
+        };
+        ClaimOutcome::Claimed(Box::new(Claimed { held, tower, window }))
+    }
+}
+
+impl Operation for Claim {
+    type Output = ClaimOutcome;
+
+    fn txn(&self) -> &Txn {
+        &self.txn
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn interpret(&self, reply: &TxnReply) -> Result<ClaimOutcome, Fault> {
+        if reply.succeeded {
+            let [_, _, tower, window, ..] = reply.reads.as_slice() else {
+                return Err(Quarantine::MalformedReply("a claim reads the tower and the window").into());
+            };
+            return Ok(self.claimed(reply.revision, raw(tower)?, record(window)?));
+        }
+        let view = view_of(reply)?;
+        match &view.owner {
+            // An earlier copy of this claim went through. Only this process writes this instance, and it asks for
+            // each term in one claim at a time, so the record is ours.
+            Some(owner)
+                if owner.value.instance == self.instance && owner.value.term == self.term && !owner.value.released =>
+            {
+                let owner_revision = owner.mod_revision;
+                Ok(self.claimed(owner_revision, view.tower, view.window))
+            }
+            Some(_) | None => Ok(ClaimOutcome::Refused(Box::new(view))),
+        }
+    }
+}
+
+/// Gives the identity back under its term. The keys must be locked before.
+#[derive(Clone, Debug)]
+pub struct Release {
+    txn: Txn,
+    fence: Fence,
+}
+
+impl Release {
+    /// `owner` and `log` are the records this process wrote with its claim, the log completed by what happened since.
+    pub fn new(keys: &Keys, fence: Fence, owner: &OwnerRecord, log: &LogRecord) -> Self {
+        let released = OwnerRecord { released: true, lease: None, ..owner.clone() };
+        let txn = Txn {
+            compares: vec![unchanged(keys.owner(), fence.owner_revision)],
+            then: vec![
+                Op::Put { key: keys.owner(), value: released.encode() },
+                Op::Put { key: keys.log(fence.term), value: log.encode() },
+            ],
+            otherwise: get_all(keys),
+        };
+        Self { txn, fence }
+    }
+}
+
+impl Operation for Release {
+    type Output = ();
+
+    fn txn(&self) -> &Txn {
+        &self.txn
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn interpret(&self, reply: &TxnReply) -> Result<(), Fault> {
+        if reply.succeeded {
+            return Ok(());
+        }
+        let view = view_of(reply)?;
+        match view.owner {
+            Some(owner)
+                if owner.value.released
+                    && owner.value.instance == self.fence.instance
+                    && owner.value.term == self.fence.term =>
+            {
+                Ok(())
+            }
+            owner => Err(Fault::Fenced { owner: owner.map(|owner| Box::new(owner.value)) }),
+        }
+    }
+}
+
+/// Replaces the audit entry of our own term, say by the timings of the hand-over.
+#[derive(Clone, Debug)]
+pub struct WriteLog {
+    txn: Txn,
+    fence: Fence,
+}
+
+impl WriteLog {
+    pub fn new(keys: &Keys, fence: Fence, log: &LogRecord) -> Self {
+        let txn = Txn {
+            compares: vec![unchanged(keys.owner(), fence.owner_revision)],
+            then: vec![Op::Put { key: keys.log(fence.term), value: log.encode() }],
+            otherwise: get_all(keys),
+        };
+        Self { txn, fence }
+    }
+}
+
+impl Operation for WriteLog {
+    type Output = ();
+
+    fn txn(&self) -> &Txn {
+        &self.txn
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn interpret(&self, reply: &TxnReply) -> Result<(), Fault> {
+        if reply.succeeded {
+            return Ok(());
+        }
+        let view = view_of(reply)?;
+        still_own(&self.fence, &view)?;
+        Err(Quarantine::MalformedReply("the owner is unchanged, and yet the write was refused").into())
+    }
+}

@@ -1,0 +1,123 @@
+//! The two writes an owner makes while it is active: a vote's tower, and the watermark of leader slots.
+
+use {
+    super::{Fault, Fence, Held, Operation, Quarantine, get, get_all, insist_on_own, still_own, unchanged, view_of},
+    crate::{
+        keys::Keys,
+        kv::{Op, Revision, Txn, TxnReply},
+        records::{Record, WindowRecord},
+    },
+    tandem_types::Slot,
+};
+
+/// Writes a tower. Its output is the revision the next one must compare.
+#[derive(Clone, Debug)]
+pub struct RecordVote {
+    txn: Txn,
+    fence: Fence,
+    before: Revision,
+    tower: Vec<u8>,
+}
+
+impl RecordVote {
+    pub fn new(keys: &Keys, held: &Held, tower: Vec<u8>) -> Self {
+        let txn = Txn {
+            compares: vec![
+                unchanged(keys.owner(), held.fence.owner_revision),
+                unchanged(keys.tower(), held.tower_revision),
+            ],
+            then: vec![Op::Put { key: keys.tower(), value: tower.clone() }, get(keys.owner())],
+            otherwise: get_all(keys),
+        };
+        Self { txn, fence: held.fence, before: held.tower_revision, tower }
+    }
+}
+
+impl Operation for RecordVote {
+    type Output = Revision;
+
+    fn txn(&self) -> &Txn {
+        &self.txn
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn interpret(&self, reply: &TxnReply) -> Result<Revision, Fault> {
+        if reply.succeeded {
+            let [_, owner] = reply.reads.as_slice() else {
+                return Err(Quarantine::MalformedReply("a vote reads the owner").into());
+            };
+            insist_on_own(&self.fence, owner)?;
+            return Ok(reply.revision);
+        }
+        let view = view_of(reply)?;
+        still_own(&self.fence, &view)?;
+        match view.tower {
+            Some(tower) if tower.mod_revision > self.before && tower.value == self.tower => Ok(tower.mod_revision),
+            // We own the identity, so nobody but us may write the tower, and these bytes are not what we wrote.
+            Some(tower) => {
+                Err(Quarantine::ForeignWrite { key: "tower", revision: tower.mod_revision }.into())
+            }
+            None => Err(Quarantine::ForeignWrite { key: "tower", revision: view.revision }.into()),
+        }
+    }
+}
+
+/// Moves the watermark up to a slot. Its output is the revision the next move must compare.
+#[derive(Clone, Debug)]
+pub struct ClaimLeaderSlot {
+    txn: Txn,
+    fence: Fence,
+    before: Revision,
+    window: WindowRecord,
+}
+
+impl ClaimLeaderSlot {
+    /// None if `slot` is not above the watermark: W never goes down, and no slot is claimed twice.
+    pub fn new(keys: &Keys, held: &Held, slot: Slot) -> Option<Self> {
+        if held.watermark.is_some_and(|watermark| slot <= watermark) {
+            return None;
+        }
+        let window = WindowRecord { term: held.fence.term, watermark: slot };
+        let txn = Txn {
+            compares: vec![
+                unchanged(keys.owner(), held.fence.owner_revision),
+                unchanged(keys.window(), held.window_revision),
+            ],
+            then: vec![Op::Put { key: keys.window(), value: window.encode() }, get(keys.owner())],
+            otherwise: get_all(keys),
+        };
+        Some(Self { txn, fence: held.fence, before: held.window_revision, window })
+    }
+}
+
+impl Operation for ClaimLeaderSlot {
+    type Output = Revision;
+
+    fn txn(&self) -> &Txn {
+        &self.txn
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn interpret(&self, reply: &TxnReply) -> Result<Revision, Fault> {
+        if reply.succeeded {
+            let [_, owner] = reply.reads.as_slice() else {
+                return Err(Quarantine::MalformedReply("a leader slot reads the owner").into());
+            };
+            insist_on_own(&self.fence, owner)?;
+            return Ok(reply.revision);
+        }
+        let view = view_of(reply)?;
+        still_own(&self.fence, &view)?;
+        match view.window {
+            Some(window) if window.mod_revision > self.before && window.value == self.window => Ok(window.mod_revision),
+            Some(window) => Err(Quarantine::ForeignWrite { key: "window", revision: window.mod_revision }.into()),
+            None => Err(Quarantine::ForeignWrite { key: "window", revision: view.revision }.into()),
+        }
+    }
+}

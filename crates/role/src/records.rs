@@ -1,0 +1,202 @@
+//! The values in the store, as JSON: an operator can read them with `etcdctl get`, and a field added by a later
+//! version does not disturb an earlier one.
+
+use {
+    serde::{Deserialize, Serialize, de::DeserializeOwned},
+    tandem_types::{InstanceId, Slot, Term, UnixMillis},
+    thiserror::Error,
+};
+
+/// Who owns the identity. Its `mod_revision` is the fence: every write of the owner compares it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OwnerRecord {
+    pub term: Term,
+    #[serde(with = "instance_hex")]
+    pub instance: InstanceId,
+    /// Name of the machine, for people, and to tell "our own earlier run" from "another machine". Two nodes of a pair
+    /// that share one computer must be given different names.
+    pub host: String,
+    pub version: String,
+    /// The identity this machine uses while it is standby (base58).
+    pub standby_identity: String,
+    /// Highest slot the claimant had replayed.
+    pub slot_at_claim: Slot,
+    /// The owner gave the identity back: anyone may claim at once.
+    #[serde(default)]
+    pub released: bool,
+    /// Lease that carries the owner's heartbeat; a hint, never the fence.
+    #[serde(default)]
+    pub lease: Option<u64>,
+    pub preference: Preference,
+    /// Wall clock of the claimant; information only, nothing compares it.
+    #[serde(default)]
+    pub claimed_at: UnixMillis,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preference {
+    Primary,
+    Secondary,
+}
+
+/// Highest leader slot ever claimed for the identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WindowRecord {
+    pub term: Term,
+    pub watermark: Slot,
+}
+
+/// A wish to take over, addressed to the owner of `term_seen`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IntentRecord {
+    /// Host of the owner as the claimant saw it.
+    pub from: String,
+    /// Host of the claimant.
+    pub to: String,
+    /// The claimant.
+    #[serde(with = "instance_hex")]
+    pub instance: InstanceId,
+    /// How long the claimant waits, counted by each side from when it writes or sees the record: no clock is shared.
+    pub deadline_ms: u64,
+    pub reason: String,
+    pub term_seen: Term,
+}
+
+/// One audit entry a term.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogRecord {
+    pub term: Term,
+    #[serde(with = "instance_hex")]
+    pub instance: InstanceId,
+    pub host: String,
+    pub version: String,
+    /// Operator, restart, automatic: in words.
+    pub reason: String,
+    pub slot_at_claim: Slot,
+    pub claimed_at: UnixMillis,
+    #[serde(default)]
+    pub released_at: Option<UnixMillis>,
+    #[serde(default)]
+    pub last_vote_slot: Option<Slot>,
+    #[serde(default)]
+    pub watermark: Option<Slot>,
+    #[serde(default)]
+    pub previous_host: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("the store's {kind} record cannot be read: {reason}; it was not written by this software: do not delete it before you know what is")]
+pub struct BadRecord {
+    pub kind: &'static str,
+    pub reason: String,
+}
+
+/// A record with one encoding.
+pub trait Record: Serialize + DeserializeOwned {
+    const KIND: &'static str;
+
+    fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("invariant: our records have string keys and no failing serializers")
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        serde_json::from_slice(bytes).map_err(|error| BadRecord { kind: Self::KIND, reason: error.to_string() })
+    }
+}
+
+impl Record for OwnerRecord {
+    const KIND: &'static str = "owner";
+}
+impl Record for WindowRecord {
+    const KIND: &'static str = "window";
+}
+impl Record for IntentRecord {
+    const KIND: &'static str = "intent";
+}
+impl Record for LogRecord {
+    const KIND: &'static str = "log";
+}
+
+/// An instance as 32 hexadecimal digits, as it is printed everywhere else.
+mod instance_hex {
+    use {
+        serde::{Deserialize, Deserializer, Serializer, de::Error},
+        tandem_types::InstanceId,
+    };
+
+    pub fn serialize<S: Serializer>(id: &InstanceId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InstanceId, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not an instance id of 32 hexadecimal digits")))
+    }
+
+    fn parse(text: &str) -> Option<InstanceId> {
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut id = [0u8; 16];
+        for (i, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+        }
+        Some(InstanceId(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use {super::*, proptest::prelude::*};
+
+    fn owner() -> OwnerRecord {
+        OwnerRecord {
+            term: Term(7),
+            instance: InstanceId([0xab; 16]),
+            host: "alpha".into(),
+            version: "0.1.0".into(),
+            standby_identity: "11111111111111111111111111111111".into(),
+            slot_at_claim: 100,
+            released: false,
+            lease: None,
+            preference: Preference::Primary,
+            claimed_at: UnixMillis(1),
+        }
+    }
+
+    #[test]
+    fn owner_round_trips_and_is_readable() {
+        let bytes = owner().encode();
+        assert_eq!(OwnerRecord::decode(&bytes), Ok(owner()));
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.contains(r#""instance":"abababababababababababababababab""#), "{text}");
+        assert!(text.contains(r#""term":7"#) && text.contains(r#""preference":"primary""#), "{text}");
+    }
+
+    #[test]
+    fn fields_of_the_future_are_tolerated_and_missing_ones_are_not() {
+        let mut text = String::from_utf8(owner().encode()).unwrap();
+        text.insert_str(1, r#""colour":{"of":"the future"},"#);
+        assert_eq!(OwnerRecord::decode(text.as_bytes()), Ok(owner()));
+        let without_term = text.replace(r#""term":7,"#, "");
+        let error = OwnerRecord::decode(without_term.as_bytes()).expect_err("no term, no owner").to_string();
+        assert!(error.contains("owner record") && error.contains("term"), "{error}");
+    }
+
+    #[test]
+    fn bad_instance_names_what_is_wrong() {
+        let text = String::from_utf8(owner().encode()).unwrap().replace("abab", "zzzz");
+        let error = OwnerRecord::decode(text.as_bytes()).expect_err("not hex").to_string();
+        assert!(error.contains("32 hexadecimal digits"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_an_error_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(OwnerRecord::decode(&bytes).is_err());
+            prop_assert!(WindowRecord::decode(&bytes).is_err());
+            prop_assert!(IntentRecord::decode(&bytes).is_err());
+        }
+    }
+}

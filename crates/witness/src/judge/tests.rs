@@ -1,0 +1,143 @@
+use super::*;
+
+/// Votes of one account: `slot[/hash] tower`, as "5 1^3 2^2 5^1"; a machine a line.
+fn vote(slot: u64, hash: u8, root: Option<u64>, tower: &[(u64, u32)]) -> Vec<u8> {
+    let mut data = 14u32.to_le_bytes().to_vec();
+    data.extend_from_slice(&root.unwrap_or(u64::MAX).to_le_bytes());
+    data.push(tower.len() as u8);
+    let mut previous = root.unwrap_or(0);
+    for (voted, count) in tower {
+        data.push((voted - previous) as u8);
+        data.push(*count as u8);
+        previous = *voted;
+    }
+    assert_eq!(previous, slot);
+    data.extend_from_slice(&[hash; 32]);
+    data.push(0);
+    data.extend_from_slice(&[0; 32]);
+
+    let mut bytes = vec![1];
+    bytes.extend_from_slice(&[9; 64]);
+    bytes.extend_from_slice(&[1, 0, 1, 3]);
+    for key in [[1; 32], [2; 32]] {
+        bytes.extend_from_slice(&key);
+    }
+    let program = [
+        7, 97, 72, 29, 53, 116, 116, 187, 124, 77, 118, 36, 235, 211, 189, 179, 216, 53, 94, 115, 209, 16, 67, 252, 13, 163,
+        83, 128, 0, 0, 0, 0,
+    ];
+    bytes.extend_from_slice(&program);
+    bytes.extend_from_slice(&[3; 32]);
+    bytes.extend_from_slice(&[1, 2, 2, 1, 0]);
+    bytes.push(data.len() as u8);
+    bytes.extend_from_slice(&data);
+    bytes
+}
+
+fn shred(slot: u64, set: u32, content: u8) -> Vec<u8> {
+    let mut bytes = vec![content; 64];
+    bytes.push(0x96);
+    bytes.extend_from_slice(&slot.to_le_bytes());
+    bytes.extend_from_slice(&set.to_le_bytes());
+    bytes.extend_from_slice(&[1, 0]);
+    bytes.extend_from_slice(&set.to_le_bytes());
+    bytes.resize(1203, 0);
+    bytes
+}
+
+fn judge(machines: &[Vec<(u64, RecordKind, Vec<u8>)>]) -> Verdict {
+    let mut judge = Judge::default();
+    for machine in machines {
+        judge.add_machine(
+            machine.iter().map(|(time, kind, bytes)| Record { kind: *kind, unix_nanos: *time, bytes: bytes.clone() }).collect(),
+        );
+    }
+    judge.verdict()
+}
+
+use RecordKind::{Shred, Vote as V};
+
+#[test]
+fn a_handover_that_carries_the_tower_is_clean() {
+    let verdict = judge(&[
+        vec![(1, V, vote(1, 1, None, &[(1, 1)])), (2, V, vote(2, 2, None, &[(1, 2), (2, 1)]))],
+        vec![(3, V, vote(3, 3, None, &[(1, 3), (2, 2), (3, 1)])), (4, V, vote(3, 3, None, &[(1, 3), (2, 2), (3, 1)]))],
+    ]);
+    assert!(verdict.clean(), "{verdict:?}");
+    assert_eq!(verdict.votes_checked, 4);
+}
+
+#[test]
+fn a_second_hash_for_a_slot_conflicts() {
+    let verdict = judge(&[vec![(1, V, vote(1, 1, None, &[(1, 1)]))], vec![(2, V, vote(1, 7, None, &[(1, 1)]))]]);
+    assert_eq!((verdict.conflicting_votes, verdict.lockout_violations), (1, 0), "{verdict:?}");
+}
+
+#[test]
+fn leaving_a_locked_fork_is_a_violation_until_the_lock_ends() {
+    // 2 is locked until 2 + 2^1 = 4: 4 may not leave it, 5 may.
+    let first = vec![(1, V, vote(1, 1, None, &[(1, 1)])), (2, V, vote(2, 2, None, &[(1, 2), (2, 1)]))];
+    let early = judge(&[first.clone(), vec![(3, V, vote(4, 4, None, &[(1, 2), (4, 1)]))]]);
+    assert_eq!(early.lockout_violations, 1, "{early:?}");
+    let late = judge(&[first, vec![(3, V, vote(5, 5, None, &[(1, 2), (5, 1)]))]]);
+    assert_eq!(late.lockout_violations, 0, "{late:?}");
+}
+
+#[test]
+fn a_forgotten_tower_is_a_violation() {
+    // The second machine starts with an empty tower although slot 2 of the first is still locked.
+    let verdict = judge(&[
+        vec![(1, V, vote(1, 1, None, &[(1, 1)])), (2, V, vote(2, 2, None, &[(1, 2), (2, 1)]))],
+        vec![(3, V, vote(3, 3, None, &[(3, 1)]))],
+    ]);
+    assert_eq!(verdict.lockout_violations, 1, "{verdict:?}");
+}
+
+#[test]
+fn going_back_is_a_violation() {
+    let verdict = judge(&[vec![(1, V, vote(9, 1, None, &[(9, 1)]))], vec![(2, V, vote(8, 2, None, &[(8, 1)]))]]);
+    assert_eq!(verdict.lockout_violations, 1, "{verdict:?}");
+}
+
+#[test]
+fn rooted_votes_bind_no_longer_but_roots_never_go_back() {
+    let clean = judge(&[vec![(1, V, vote(1, 1, None, &[(1, 1)])), (2, V, vote(3, 3, Some(1), &[(3, 1)]))]]);
+    assert!(clean.clean(), "{clean:?}");
+    let back = judge(&[vec![(1, V, vote(3, 3, Some(2), &[(3, 1)])), (2, V, vote(9, 3, Some(1), &[(3, 2), (9, 1)]))]]);
+    assert_eq!(back.lockout_violations, 1, "{back:?}");
+}
+
+#[test]
+fn two_blocks_of_a_slot_are_one_duplicate() {
+    let same = judge(&[vec![(1, Shred, shred(4, 0, 1)), (2, Shred, shred(4, 32, 2)), (3, Shred, shred(4, 0, 1))]]);
+    assert!(same.clean(), "{same:?}");
+    let rewritten = judge(&[vec![(1, Shred, shred(4, 0, 1)), (2, Shred, shred(4, 0, 2))]]);
+    assert_eq!(rewritten.duplicate_blocks, 1, "{rewritten:?}");
+    let two_machines = judge(&[vec![(1, Shred, shred(4, 0, 1))], vec![(2, Shred, shred(4, 32, 2))]]);
+    assert_eq!(two_machines.duplicate_blocks, 1, "{two_machines:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_clean() {
+    let verdict = judge(&[vec![(1, V, vec![1, 2, 3]), (2, Shred, vec![0; 10])]]);
+    assert_eq!(verdict.unreadable, 2);
+    assert!(!verdict.clean());
+}
+
+#[test]
+fn a_log_survives_a_cut_at_any_byte() {
+    let folder = std::env::temp_dir().join(format!("witness-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("log");
+    let mut log = crate::ReleaseLog::append(&path).expect("a log");
+    log.write(V, 7, &[1; 20]).expect("write");
+    log.write(Shred, 8, &[2; 30]).expect("write");
+    let whole = std::fs::read(&path).expect("read");
+    for cut in 0..=whole.len() {
+        std::fs::write(&path, &whole[..cut]).expect("write");
+        let records = crate::read_log(&path).expect("a cut log is read up to the cut");
+        let expected = usize::from(cut >= 33) + usize::from(cut >= whole.len());
+        assert_eq!(records.len(), expected, "cut at {cut}");
+    }
+    std::fs::remove_dir_all(&folder).expect("clean up");
+}

@@ -1,0 +1,123 @@
+//! The listening side: one method table for HTTP and WebSocket, on the RPC port and (WebSocket, as clients expect) the next.
+
+use {
+    crate::{
+        context::{Context, Health},
+        methods, pubsub,
+    },
+    jsonrpsee::{
+        RpcModule,
+        server::{HttpBody, HttpRequest, HttpResponse, Server, ServerConfig, ServerHandle},
+    },
+    std::{
+        future::Future,
+        net::SocketAddr,
+        pin::Pin,
+        sync::Arc,
+        task::{Context as TaskContext, Poll},
+    },
+    tower::{Layer, Service, ServiceBuilder},
+    tower_http::cors::CorsLayer,
+};
+
+const CONNECTIONS_MAX: u32 = 1_000;
+const SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Agave rpc_service.rs: MAX_REQUEST_BODY_SIZE is 50 kB.
+const REQUEST_BYTES_MAX: u32 = 50 * 1024;
+const RESPONSE_BYTES_MAX: u32 = 256 << 20;
+
+#[derive(Debug, thiserror::Error)]
+#[error("listening on {address} for JSON-RPC: {source} — choose another --rpc-port")]
+pub struct ServeError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Stops when dropped.
+pub struct RpcServer {
+    handles: Vec<ServerHandle>,
+}
+
+impl RpcServer {
+    /// Listens on `address` and on the port after it.
+    pub async fn start(address: SocketAddr, context: Context) -> Result<Self, ServeError> {
+        let health = context.health.clone();
+        let mut module = RpcModule::new(context);
+        methods::register(&mut module)
+            .and_then(|()| pubsub::register(&mut module))
+            .expect("invariant: every method name is registered once");
+        let pubsub_address = SocketAddr::new(address.ip(), address.port().saturating_add(1));
+        let mut handles = Vec::new();
+        for address in [address, pubsub_address] {
+            let config = ServerConfig::builder()
+                .max_connections(CONNECTIONS_MAX)
+                .max_subscriptions_per_connection(SUBSCRIPTIONS_PER_CONNECTION_MAX)
+                .max_request_body_size(REQUEST_BYTES_MAX)
+                .max_response_body_size(RESPONSE_BYTES_MAX)
+                .build();
+            let extras = ServiceBuilder::new().layer(CorsLayer::permissive()).layer(HealthLayer(health.clone()));
+            let server = Server::builder()
+                .set_config(config)
+                .set_http_middleware(extras)
+                .build(address)
+                .await
+                .map_err(|source| ServeError { address, source })?;
+            handles.push(server.start(module.clone()));
+        }
+        Ok(Self { handles })
+    }
+}
+
+impl Drop for RpcServer {
+    fn drop(&mut self) {
+        for handle in &self.handles {
+            // Already stopped is as good.
+            let _ = handle.stop();
+        }
+    }
+}
+
+/// Answers `GET /health` in plain text: ok, behind, or unknown.
+#[derive(Clone)]
+struct HealthLayer(Arc<dyn Fn() -> Health + Send + Sync>);
+
+impl<S> Layer<S> for HealthLayer {
+    type Service = HealthService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        HealthService { inner, health: self.0.clone() }
+    }
+}
+
+#[derive(Clone)]
+struct HealthService<S> {
+    inner: S,
+    health: Arc<dyn Fn() -> Health + Send + Sync>,
+}
+
+impl<S, B> Service<HttpRequest<B>> for HealthService<S>
+where
+    S: Service<HttpRequest<B>, Response = HttpResponse>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = HttpResponse;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(task)
+    }
+
+    fn call(&mut self, request: HttpRequest<B>) -> Self::Future {
+        if request.method() == hyper::Method::GET && request.uri().path() == "/health" {
+            let text = match (self.health)() {
+                Health::Ok => "ok",
+                Health::Behind { .. } => "behind",
+                Health::Unknown => "unknown",
+            };
+            return Box::pin(async move { Ok(HttpResponse::new(HttpBody::from(text))) });
+        }
+        Box::pin(self.inner.call(request))
+    }
+}

@@ -1,0 +1,463 @@
+//! The promise store over any key-value store: reads, claims, records, releases, each with a deadline, each resolved
+//! before anything else is done.
+//!
+//! Blocking: it lives on a thread of its own. While a record is unresolved nothing else can be recorded, because the
+//! one thread is busy resolving it; that is a feature.
+
+mod promise;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod tests;
+
+pub use promise::{LeaderSlotClaim, Promised};
+
+use {
+    crate::{
+        check::well_formed,
+        decision::Tower,
+        error::{ClaimError, RecordError, StoreError},
+        pace::Pace,
+        tower::StoredTower,
+    },
+    std::time::Duration,
+    tandem_role::{
+        ClaimFacts, StoreFacts,
+        keys::Keys,
+        kv::{Kv, KvError, Revision},
+        protocol::{
+            self, ClaimOutcome, Fault, Held, InFlight, IntentOutcome, Knowledge, Operation, Quarantine, ReadAll,
+            ReadLogs, RecordVote, Release, Step, StoreView, WriteIntent, WriteLog,
+        },
+        records::{IntentRecord, LogRecord, OwnerRecord, Preference, WindowRecord},
+    },
+    tandem_types::{Hash, InstanceId, Pubkey, Slot, Term, UnixMillis},
+};
+
+/// Whose promises these are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opening {
+    pub genesis_hash: Hash,
+    pub identity: Pubkey,
+    pub vote_account: Pubkey,
+    pub instance: InstanceId,
+    pub limits: Limits,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// For one transaction.
+    pub call_deadline: Duration,
+    /// For an operation with all its retries (`--etcd-write-timeout`).
+    pub write_timeout: Duration,
+}
+
+pub struct PromiseStore {
+    kv: Box<dyn Kv>,
+    pace: Box<dyn Pace>,
+    keys: Keys,
+    identity: Pubkey,
+    vote_account: Pubkey,
+    instance: InstanceId,
+    limits: Limits,
+    // What was seen, whatever the store says later (I6).
+    knowledge: Knowledge,
+    newest_vote: Option<Slot>,
+    highest_watermark: Option<Slot>,
+    quarantine: Option<String>,
+    tenure: Result<Tenure, String>,
+}
+
+/// The time in which we own the identity.
+struct Tenure {
+    held: Held,
+    owner: OwnerRecord,
+    log: LogRecord,
+    /// What the store has.
+    tower: Option<StoredTower>,
+    /// What the first vote is checked against while the store has none.
+    base: Tower,
+}
+
+/// Everything in the store, decoded and checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreSnapshot {
+    pub owner: Option<OwnerRecord>,
+    pub owner_revision: Revision,
+    pub tower: Option<StoredTower>,
+    pub window: Option<WindowRecord>,
+    pub intent: Option<IntentRecord>,
+    pub revision: Revision,
+    pub store_id: u64,
+}
+
+impl StoreSnapshot {
+    /// What the role machine wants to know of it.
+    pub fn facts(&self) -> StoreFacts {
+        StoreFacts {
+            owner: self.owner.clone(),
+            owner_revision: self.owner_revision,
+            has_tower: self.tower.is_some(),
+            tower_last_vote: self.tower.as_ref().and_then(StoredTower::last_slot),
+            intent: self.intent.clone(),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimRequest {
+    /// As they were read.
+    pub owner_revision: Revision,
+    pub term_seen: Term,
+    pub previous_host: Option<String>,
+    pub host: String,
+    pub version: String,
+    pub standby_identity: String,
+    pub preference: Preference,
+    pub slot_at_claim: Slot,
+    pub reason: String,
+    pub claimed_at: UnixMillis,
+    pub require_tower: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    pub term: Term,
+    pub tower: Option<StoredTower>,
+    pub window: Option<WindowRecord>,
+}
+
+impl Claim {
+    pub fn facts(&self) -> ClaimFacts {
+        ClaimFacts {
+            term: self.term,
+            has_tower: self.tower.is_some(),
+            tower_last_vote: self.tower.as_ref().and_then(StoredTower::last_slot),
+            watermark: self.window.map(|window| window.watermark),
+        }
+    }
+}
+
+/// How an operation ended, other than well.
+enum Ended {
+    Fault(Fault),
+    TimedOut { unresolved: bool, source: KvError },
+}
+
+impl PromiseStore {
+    pub fn open(kv: Box<dyn Kv>, pace: Box<dyn Pace>, opening: Opening) -> Self {
+        Self {
+            kv,
+            pace,
+            keys: Keys::new(&opening.genesis_hash, &opening.identity),
+            identity: opening.identity,
+            vote_account: opening.vote_account,
+            instance: opening.instance,
+            limits: opening.limits,
+            knowledge: Knowledge::default(),
+            newest_vote: None,
+            highest_watermark: None,
+            quarantine: None,
+            tenure: Err("it was not claimed yet".into()),
+        }
+    }
+
+    /// Works on the shadow keys instead: `failover rehearse`. Only before anything was read.
+    pub fn rehearsal(mut self) -> Self {
+        self.keys = self.keys.rehearsal();
+        self
+    }
+
+    pub fn describe(&self) -> String {
+        self.kv.describe()
+    }
+
+    /// The term while we own the identity.
+    pub fn term(&self) -> Option<Term> {
+        self.tenure.as_ref().ok().map(|tenure| tenure.held.fence.term)
+    }
+
+    /// The tower that the next vote is checked against.
+    pub fn tower(&self) -> Option<&StoredTower> {
+        self.tenure.as_ref().ok()?.tower.as_ref()
+    }
+
+    pub fn watermark(&self) -> Option<Slot> {
+        self.tenure.as_ref().ok()?.held.watermark
+    }
+
+    pub fn read(&mut self) -> Result<StoreSnapshot, StoreError> {
+        self.trusted()?;
+        let view = self.drive(ReadAll::new(&self.keys)).map_err(|ended| self.store_error(ended))?;
+        self.snapshot(view).map_err(|reason| self.distrust(reason))
+    }
+
+    /// The audit entries, oldest first.
+    pub fn history(&mut self) -> Result<Vec<LogRecord>, StoreError> {
+        self.drive(ReadLogs::new(&self.keys)).map_err(|ended| self.store_error(ended))
+    }
+
+    /// Becomes the owner, if nobody else has since the owner was read.
+    pub fn claim(&mut self, request: ClaimRequest) -> Result<Claim, ClaimError> {
+        if let Some(reason) = &self.quarantine {
+            return Err(ClaimError::Quarantined { store: self.kv.describe(), reason: reason.clone() });
+        }
+        // Refused before anything is claimed: the old design took the lock first.
+        if request.require_tower && self.read().map_err(claim_error)?.tower.is_none() {
+            return Err(ClaimError::TowerMissing { identity: self.identity });
+        }
+        self.tenure = Err("a new claim is being made".into());
+        let claim = protocol::Claim::new(&self.keys, self.protocol_request(request));
+        let (owner, log) = claim.records();
+        match self.drive(claim) {
+            Ok(ClaimOutcome::Claimed(claimed)) => self.take_over(*claimed, owner, log),
+            Ok(ClaimOutcome::Refused(view)) => match self.snapshot(*view) {
+                Ok(snapshot) => Err(ClaimError::Refused(Box::new(snapshot))),
+                Err(reason) => Err(claim_error(self.distrust(reason))),
+            },
+            Err(Ended::TimedOut { unresolved: true, source }) => {
+                Err(ClaimError::Unresolved { store: self.kv.describe(), source })
+            }
+            Err(ended @ (Ended::TimedOut { .. } | Ended::Fault(_))) => Err(claim_error(self.store_error(ended))),
+        }
+    }
+
+    fn take_over(
+        &mut self,
+        claimed: protocol::Claimed,
+        owner: OwnerRecord,
+        log: LogRecord,
+    ) -> Result<Claim, ClaimError> {
+        let fence = claimed.held.fence;
+        let view = StoreView {
+            owner: None,
+            tower: claimed.tower,
+            window: claimed.window,
+            intent: None,
+            revision: self.knowledge.revision,
+            store_id: self.knowledge.store_id.unwrap_or(0),
+        };
+        let snapshot = match self.snapshot(view) {
+            Ok(snapshot) => snapshot,
+            Err(reason) => {
+                // It got bad between our look and our claim. What we cannot use we do not keep.
+                let release = Release::new(&self.keys, fence, &owner, &log);
+                if self.drive(release).is_err() {
+                    tracing::warn!(store = self.kv.describe(), "a claim that cannot be used could not be given back");
+                }
+                return Err(claim_error(self.distrust(reason)));
+            }
+        };
+        let StoreSnapshot { tower, window, .. } = snapshot;
+        self.tenure =
+            Ok(Tenure { held: claimed.held, owner, log, tower: tower.clone(), base: Tower::default() });
+        Ok(Claim { term: fence.term, tower, window })
+    }
+
+    /// Before the first record into a store without a tower: what the vote account's state on chain says was voted.
+    /// The first vote is then checked against it.
+    pub fn adopt_chain_tower(&mut self, base: Tower) -> Result<(), RecordError> {
+        well_formed(&base)?;
+        let tenure = self.tenure_mut()?;
+        if tenure.tower.is_none() {
+            tenure.base = base;
+        }
+        Ok(())
+    }
+
+    /// Puts a tower from a file (see [`crate::import_tower`]) into the store, unless a newer one is there.
+    pub fn import(&mut self, tower: StoredTower) -> Result<bool, RecordError> {
+        let tenure = self.tenure()?;
+        if tenure.tower.as_ref().is_some_and(|present| present.last_slot() >= tower.last_slot()) {
+            return Ok(false);
+        }
+        let write = RecordVote::new(&self.keys, &tenure.held, tower.bytes().to_vec());
+        let revision = self.write(write)?;
+        self.newest_vote = self.newest_vote.max(tower.last_slot());
+        let tenure = self.tenure_mut()?;
+        tenure.held.tower_revision = revision;
+        tenure.tower = Some(tower);
+        Ok(true)
+    }
+
+    /// Gives the identity back. Lock the keys first. Whatever it answers, this process promises nothing any more.
+    pub fn release(&mut self, at: UnixMillis) -> Result<(), StoreError> {
+        let why = "it was given back".to_string();
+        let tenure = match std::mem::replace(&mut self.tenure, Err(why)) {
+            Ok(tenure) => tenure,
+            Err(why) => {
+                self.tenure = Err(why);
+                return Err(StoreError::NotOwner);
+            }
+        };
+        let log = LogRecord {
+            released_at: Some(at),
+            last_vote_slot: tenure.tower.as_ref().and_then(StoredTower::last_slot),
+            watermark: tenure.held.watermark,
+            ..tenure.log
+        };
+        let release = Release::new(&self.keys, tenure.held.fence, &tenure.owner, &log);
+        self.drive(release).map_err(|ended| self.store_error(ended))
+    }
+
+    /// Asks the owner of `owner_revision` to let go. `Some`: it is another owner by now.
+    pub fn write_intent(
+        &mut self,
+        owner_revision: Revision,
+        intent: IntentRecord,
+    ) -> Result<Option<StoreSnapshot>, StoreError> {
+        self.trusted()?;
+        let write = WriteIntent::new(&self.keys, owner_revision, intent);
+        match self.drive(write).map_err(|ended| self.store_error(ended))? {
+            IntentOutcome::Written => Ok(None),
+            IntentOutcome::OwnerChanged(view) => {
+                self.snapshot(*view).map(Some).map_err(|reason| self.distrust(reason))
+            }
+        }
+    }
+
+    /// Replaces the reason in our own term's audit entry, say by one with the timings of the hand-over.
+    pub fn write_log(&mut self, reason: String) -> Result<(), StoreError> {
+        let Ok(tenure) = &mut self.tenure else { return Err(StoreError::NotOwner) };
+        tenure.log.reason = reason;
+        let write = WriteLog::new(&self.keys, tenure.held.fence, &tenure.log);
+        self.drive(write).map_err(|ended| self.store_error(ended))
+    }
+
+    fn tenure(&self) -> Result<&Tenure, RecordError> {
+        self.tenure.as_ref().map_err(|why| RecordError::NotOwner { why: why.clone() })
+    }
+
+    fn tenure_mut(&mut self) -> Result<&mut Tenure, RecordError> {
+        self.tenure.as_mut().map_err(|why| RecordError::NotOwner { why: why.clone() })
+    }
+
+    /// A write of the owner. Any failure ends the tenure: what the store holds then is no longer known.
+    fn write<O: Operation>(&mut self, operation: O) -> Result<O::Output, RecordError> {
+        self.drive(operation).map_err(|ended| {
+            let store = self.kv.describe();
+            let error = match ended {
+                Ended::Fault(Fault::Fenced { owner }) => {
+                    RecordError::Fenced { by: protocol::describe_owner(owner.as_deref()) }
+                }
+                Ended::Fault(Fault::Quarantined(quarantine)) => {
+                    let reason = quarantine.to_string();
+                    self.quarantine = Some(reason.clone());
+                    RecordError::Quarantined { store, reason }
+                }
+                Ended::TimedOut { unresolved, source } => RecordError::StoreLost { store, unresolved, source },
+            };
+            self.tenure = Err(error.to_string());
+            error
+        })
+    }
+
+    /// Sends an operation until its outcome is known or time is up.
+    fn drive<O: Operation>(&mut self, operation: O) -> Result<O::Output, Ended> {
+        let mut flight = InFlight::new(operation);
+        let until = self.pace.now() + self.limits.write_timeout;
+        let mut pause = RETRY_PAUSE_MIN;
+        loop {
+            let left = until.saturating_sub(self.pace.now());
+            let answer = self.kv.txn(flight.txn(), self.limits.call_deadline.min(left));
+            let source = match flight.handle(&mut self.knowledge, answer) {
+                Ok(Step::Done(output)) => return Ok(output),
+                Ok(Step::Again(source)) => source,
+                Err(fault) => return Err(Ended::Fault(fault)),
+            };
+            if self.pace.now() + pause >= until {
+                return Err(Ended::TimedOut { unresolved: flight.unresolved(), source });
+            }
+            if pause == RETRY_PAUSE_MIN {
+                tracing::warn!(store = self.kv.describe(), error = %source, "the promise store did not answer, asking again");
+            }
+            self.pace.pause(pause);
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+    }
+
+    /// Decodes what was read, and compares it with all that was ever seen (I6). `Err`: why it cannot be trusted.
+    fn snapshot(&mut self, view: StoreView) -> Result<StoreSnapshot, String> {
+        let owner_revision = view.owner_revision();
+        let tower = match view.tower {
+            Some(tower) => {
+                Some(StoredTower::decode(tower.value, &self.identity).map_err(|error| error.to_string())?)
+            }
+            None => None,
+        };
+        let last_vote = tower.as_ref().and_then(StoredTower::last_slot);
+        if let Some(known) = self.newest_vote.filter(|known| last_vote.is_none_or(|last| last < *known)) {
+            return Err(format!("its tower ends with slot {last_vote:?}, and one that ended with slot {known} was there before"));
+        }
+        let watermark = view.window.as_ref().map(|window| window.value.watermark);
+        if let Some(known) = self.highest_watermark.filter(|known| watermark.is_none_or(|found| found < *known)) {
+            return Err(Quarantine::WatermarkWentDown { known, found: watermark.unwrap_or(0) }.to_string());
+        }
+        (self.newest_vote, self.highest_watermark) = (last_vote, watermark);
+        Ok(StoreSnapshot {
+            owner: view.owner.map(|owner| owner.value),
+            owner_revision,
+            tower,
+            window: view.window.map(|window| window.value),
+            intent: view.intent.map(|intent| intent.value),
+            revision: view.revision,
+            store_id: view.store_id,
+        })
+    }
+
+    fn trusted(&self) -> Result<(), StoreError> {
+        match &self.quarantine {
+            None => Ok(()),
+            Some(reason) => Err(StoreError::Quarantined { store: self.kv.describe(), reason: reason.clone() }),
+        }
+    }
+
+    fn distrust(&mut self, reason: String) -> StoreError {
+        self.quarantine = Some(reason.clone());
+        self.tenure = Err(reason.clone());
+        StoreError::Quarantined { store: self.kv.describe(), reason }
+    }
+
+    fn store_error(&mut self, ended: Ended) -> StoreError {
+        match ended {
+            Ended::Fault(Fault::Fenced { owner }) => {
+                let by = protocol::describe_owner(owner.as_deref());
+                self.tenure = Err(by.clone());
+                StoreError::Fenced { by }
+            }
+            Ended::Fault(Fault::Quarantined(quarantine)) => self.distrust(quarantine.to_string()),
+            Ended::TimedOut { source, .. } => StoreError::Unavailable { store: self.kv.describe(), source },
+        }
+    }
+
+    fn protocol_request(&self, request: ClaimRequest) -> protocol::ClaimRequest {
+        protocol::ClaimRequest {
+            owner_revision: request.owner_revision,
+            term_seen: request.term_seen,
+            previous_host: request.previous_host,
+            instance: self.instance,
+            host: request.host,
+            version: request.version,
+            standby_identity: request.standby_identity,
+            slot_at_claim: request.slot_at_claim,
+            preference: request.preference,
+            reason: request.reason,
+            claimed_at: request.claimed_at,
+            lease: None,
+        }
+    }
+}
+
+fn claim_error(error: StoreError) -> ClaimError {
+    match error {
+        StoreError::Unavailable { store, source } => ClaimError::Unavailable { store, source },
+        StoreError::Quarantined { store, reason } => ClaimError::Quarantined { store, reason },
+        // Only an owner's writes end like this.
+        StoreError::NotOwner | StoreError::Fenced { .. } => {
+            ClaimError::Quarantined { store: "the store".into(), reason: error.to_string() }
+        }
+    }
+}
+
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(5);
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(200);

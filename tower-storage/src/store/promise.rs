@@ -1,0 +1,103 @@
+//! The two constructors that the safety of this product hangs on. Nothing outside this file can make a [`Promised`] or
+//! a [`LeaderSlotClaim`]: their fields are private to it, they are neither `Clone` nor `Default`, and each is built in
+//! exactly one place, the line after the store confirmed the write under our term. A signature for the identity needs
+//! one of them. So a signature that was not promised does not compile.
+
+use {
+    super::{PromiseStore, Tenure},
+    crate::{
+        check::check,
+        decision::VoteDecision,
+        error::RecordError,
+        tower::{StoredTower, TowerSigner},
+    },
+    tandem_role::protocol::{ClaimLeaderSlot, RecordVote},
+    tandem_types::{Pubkey, Slot, Term},
+};
+
+/// Proof that a vote is legal, durable, and recorded while the term was ours.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "a recorded vote that is not sent is a vote lost"]
+pub struct Promised {
+    decision: VoteDecision,
+    term: Term,
+}
+
+impl Promised {
+    pub fn decision(&self) -> &VoteDecision {
+        &self.decision
+    }
+
+    pub fn term(&self) -> Term {
+        self.term
+    }
+}
+
+/// Proof that no other block for this slot was or will be signed for the identity.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "a claimed slot can never be claimed again"]
+pub struct LeaderSlotClaim {
+    identity: Pubkey,
+    slot: Slot,
+    term: Term,
+}
+
+impl LeaderSlotClaim {
+    pub fn identity(&self) -> &Pubkey {
+        &self.identity
+    }
+
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    pub fn term(&self) -> Term {
+        self.term
+    }
+}
+
+impl PromiseStore {
+    /// Checks a vote with code of our own, writes it under our term, and only then promises it.
+    pub fn record(&mut self, decision: VoteDecision, signer: &dyn TowerSigner) -> Result<Promised, RecordError> {
+        let (identity, vote_account) = (self.identity, self.vote_account);
+        for found in [decision.identity, signer.identity()] {
+            if found != identity {
+                return Err(RecordError::WrongIdentity { expected: identity, found });
+            }
+        }
+        if decision.vote_account != vote_account {
+            return Err(RecordError::WrongVoteAccount { expected: vote_account, found: decision.vote_account });
+        }
+        let Tenure { held, tower, base, .. } = self.tenure()?;
+        let recorded = tower.as_ref().map_or(base, StoredTower::tower);
+        check(recorded, tower.as_ref().and_then(StoredTower::last_vote), &decision)?;
+        let Some(next) = StoredTower::of_decision(&decision, tower.as_ref(), signer) else {
+            return Err(RecordError::NoKey { identity });
+        };
+        let write = RecordVote::new(&self.keys, held, next.bytes().to_vec());
+        let revision = self.write(write)?;
+        let tenure = self.tenure_mut()?;
+        tenure.held.tower_revision = revision;
+        tenure.tower = Some(next);
+        let term = tenure.held.fence.term;
+        self.newest_vote = self.newest_vote.max(Some(decision.slot));
+        Ok(Promised { decision, term })
+    }
+
+    /// Moves the watermark to `slot` under our term; only then may a block for it be signed.
+    pub fn claim_leader_slot(&mut self, slot: Slot) -> Result<LeaderSlotClaim, RecordError> {
+        let identity = self.identity;
+        let held = self.tenure()?.held;
+        let Some(write) = ClaimLeaderSlot::new(&self.keys, &held, slot) else {
+            let watermark = held.watermark.unwrap_or(0);
+            return Err(RecordError::SlotNotAboveWatermark { slot, watermark });
+        };
+        let revision = self.write(write)?;
+        let tenure = self.tenure_mut()?;
+        tenure.held.window_revision = revision;
+        tenure.held.watermark = Some(slot);
+        let term = tenure.held.fence.term;
+        self.highest_watermark = self.highest_watermark.max(Some(slot));
+        Ok(LeaderSlotClaim { identity, slot, term })
+    }
+}

@@ -1,0 +1,63 @@
+//! Agave's framing of the admin socket: JSON texts one after another without a separator, each reply followed by a
+//! newline (jsonrpc-ipc-server 18 with `Separator::Empty`, as agave-validator uses it).
+
+use serde_json::{Deserializer, value::RawValue};
+
+/// Largest request or reply. A keypair as bytes is under 1 kB.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// One whole JSON text.
+    Message(String),
+    /// More bytes are needed.
+    Partial,
+    /// Not JSON, or too long: the connection cannot be understood any further.
+    Broken,
+}
+
+/// Takes the first whole JSON text off the front of `buffer`.
+pub fn take_frame(buffer: &mut Vec<u8>) -> Frame {
+    let mut stream = Deserializer::from_slice(buffer).into_iter::<Box<RawValue>>();
+    match stream.next() {
+        None => {
+            buffer.clear();
+            Frame::Partial
+        }
+        Some(Ok(message)) => {
+            let used = stream.byte_offset();
+            let text = message.get().to_owned();
+            buffer.drain(..used);
+            Frame::Message(text)
+        }
+        Some(Err(error)) if error.is_eof() && buffer.len() < MESSAGE_BYTES_MAX => Frame::Partial,
+        Some(Err(_)) => Frame::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_without_a_separator_are_told_apart() {
+        let mut buffer = br#"{"id":1}{"id":"}{"}  {"id":"#.to_vec();
+        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":1}"#.into()));
+        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":"}{"}"#.into()));
+        assert_eq!(take_frame(&mut buffer), Frame::Partial);
+        buffer.extend_from_slice(b"3}");
+        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":3}"#.into()));
+        assert_eq!(take_frame(&mut buffer), Frame::Partial);
+    }
+
+    #[test]
+    fn what_is_not_json_ends_the_connection() {
+        assert_eq!(take_frame(&mut b"GET / HTTP/1.1\r\n".to_vec()), Frame::Broken);
+        let mut endless = b"[".repeat(100);
+        assert_eq!(take_frame(&mut endless), Frame::Partial);
+        let mut too_long = vec![b' '; 0];
+        too_long.push(b'"');
+        too_long.resize(MESSAGE_BYTES_MAX + 1, b'a');
+        assert_eq!(take_frame(&mut too_long), Frame::Broken);
+    }
+}

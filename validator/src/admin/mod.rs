@@ -1,0 +1,18 @@
+//! The admin socket `<ledger>/admin.rpc`: what an operator, or a script, asks of a running validator.
+
+pub mod client;
+mod framing;
+mod methods;
+mod server;
+
+pub use {
+    methods::{AdminContext, AdminError, RoleRequest},
+    server::AdminServer,
+};
+
+use std::path::{Path, PathBuf};
+
+/// Where the socket of a validator with this ledger is.
+pub fn socket_path(ledger: &Path) -> PathBuf {
+    ledger.join("admin.rpc")
+}

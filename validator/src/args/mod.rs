@@ -1,0 +1,70 @@
+//! The command line. Flags have agave's names where agave has them; they are checked once, here.
+
+mod dev;
+mod operate;
+mod run;
+
+use {
+    clap::{Parser, Subcommand},
+    std::path::PathBuf,
+};
+
+pub use {
+    dev::{DevArgs, GenesisArgs},
+    operate::{AuthorizedVoterCommand, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
+    run::{Failback, OnLoss, RunArgs, TowerStorageKind},
+};
+
+/// A Solana-compatible validator with failover built in: one identity on two machines, its votes and leader slots
+/// recorded in etcd before they are signed, so that the two can never contradict each other.
+#[derive(Parser, Debug)]
+#[command(
+    name = "validator",
+    version,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = false,
+    after_help = "Without a command the validator runs. Try a whole cluster on this machine with: validator dev\n\
+                  Exit status: 0 done, 1 failed, 2 usage, 5 refused, 6 timed out, 7 fenced (another machine has the \
+                  identity), 8 store lost, 9 tower missing."
+)]
+pub struct Cli {
+    /// Folder of the ledger; the admin socket is <LEDGER>/admin.rpc
+    #[arg(short = 'l', long, value_name = "DIR", default_value = "ledger", global = true)]
+    pub ledger: PathBuf,
+
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the validator (what happens without a command)
+    Run,
+    /// Make a development genesis
+    Genesis(GenesisArgs),
+    /// Run a whole cluster on this machine: certificates, three etcd members, two voters, a primary and a secondary
+    Dev(DevArgs),
+    /// Take over an identity on a running validator (or, with another key, step down to it)
+    SetIdentity(SetIdentityArgs),
+    /// Wait for a good moment to hand over or restart
+    WaitForRestartWindow(WaitArgs),
+    /// Stop a running validator: it releases its identity first
+    Exit,
+    /// Show the gossip contact of a running validator
+    ContactInfo(OutputFormat),
+    /// Change the authorized voters of a running validator
+    AuthorizedVoter {
+        #[command(subcommand)]
+        command: AuthorizedVoterCommand,
+    },
+    /// Change what a running validator logs (RUST_LOG syntax)
+    SetLogFilter {
+        /// For example `info` or `tandem_vote=debug,info`
+        filter: String,
+    },
+    /// Watch a running validator: one plain line now, then one a second
+    Monitor(MonitorArgs),
+}

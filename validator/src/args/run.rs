@@ -1,0 +1,161 @@
+//! Flags of `validator [run]`.
+
+use {
+    clap::{Args, ValueEnum},
+    std::{net::IpAddr, path::PathBuf},
+};
+
+#[derive(Args, Debug, Clone)]
+pub struct RunArgs {
+    /// Keypair of this node's identity. When it is the identity of the vote account, this node is the primary and claims
+    /// it once caught up; otherwise it is a secondary and stays under this identity until `set-identity`
+    #[arg(short = 'i', long, value_name = "KEYPAIR")]
+    pub identity: Option<PathBuf>,
+
+    /// Vote account: address or keypair file. Without it this node never votes and never leads
+    #[arg(long, value_name = "ADDRESS")]
+    pub vote_account: Option<String>,
+
+    /// Keypair that may sign votes besides the identity; may be given several times. A secondary names the primary's
+    /// identity keypair here
+    #[arg(long = "authorized-voter", value_name = "KEYPAIR")]
+    pub authorized_voter: Vec<PathBuf>,
+
+    /// Do not insist that --identity is the identity of --vote-account (a secondary's is not)
+    #[arg(long)]
+    pub no_check_vote_account: bool,
+
+    /// Gossip address of a node to join the cluster through; may be given several times
+    #[arg(short = 'n', long, value_name = "HOST:PORT")]
+    pub entrypoint: Vec<String>,
+
+    /// Gossip port [default: the first free port of --dynamic-port-range]
+    #[arg(long, value_name = "PORT")]
+    pub gossip_port: Option<u16>,
+
+    /// Ports for everything else
+    #[arg(long, value_name = "FROM-TO", default_value = "8000-10000")]
+    pub dynamic_port_range: String,
+
+    /// Address to bind sockets to, and to announce
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub bind_address: IpAddr,
+
+    /// Address to announce in gossip [default: --bind-address]
+    #[arg(long, value_name = "IP")]
+    pub gossip_host: Option<IpAddr>,
+
+    /// JSON-RPC port; WebSocket is the next one
+    #[arg(long, value_name = "PORT")]
+    pub rpc_port: Option<u16>,
+
+    /// Address JSON-RPC listens on [default: --bind-address]
+    #[arg(long, value_name = "IP")]
+    pub rpc_bind_address: Option<IpAddr>,
+
+    /// Accepted for agave's scripts; every method is always there
+    #[arg(long, hide = true)]
+    pub full_rpc_api: bool,
+
+    /// Accepted for agave's scripts; loopback and private addresses are allowed in gossip when the node is bound to one
+    #[arg(long)]
+    pub allow_private_addr: bool,
+
+    /// Refuse to start on another genesis
+    #[arg(long, value_name = "HASH")]
+    pub expected_genesis_hash: Option<String>,
+
+    /// Refuse to start with another shred version
+    #[arg(long, value_name = "VERSION")]
+    pub expected_shred_version: Option<u16>,
+
+    /// Where this identity's votes and leader slots are recorded before they are signed
+    #[arg(long, value_enum, default_value = "file")]
+    pub tower_storage: TowerStorageKind,
+
+    /// Folder of the file tower store [default: <LEDGER>/tower-store]
+    #[arg(long, value_name = "DIR")]
+    pub tower: Option<PathBuf>,
+
+    /// etcd endpoint, as host:port or https://host:port; give every member of the cluster
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub etcd_endpoint: Vec<String>,
+
+    /// Certificate authority that signed etcd's certificates (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cacert_file: Option<PathBuf>,
+
+    /// Our client certificate for etcd (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cert_file: Option<PathBuf>,
+
+    /// Key of our client certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub etcd_key_file: Option<PathBuf>,
+
+    /// Name that etcd's certificate must carry [default: the endpoint's host]
+    #[arg(long, value_name = "DOMAIN")]
+    pub etcd_domain_name: Option<String>,
+
+    /// How long a record is retried before the store counts as lost, in milliseconds (an etcd leader change takes 1-2 s)
+    #[arg(long, value_name = "MS", default_value_t = 5_000)]
+    pub etcd_write_timeout: u64,
+
+    /// How long a planned takeover waits for the owner to release, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 2_000)]
+    pub intent_deadline: u64,
+
+    /// After a restart, with another machine as owner: take the identity back when caught up, or stay standby
+    #[arg(long, value_enum, default_value = "preferred")]
+    pub failback: Failback,
+
+    /// When another machine has taken our identity
+    #[arg(long, value_enum, default_value = "exit")]
+    pub on_identity_loss: OnLoss,
+
+    /// When the store cannot be written for --etcd-write-timeout
+    #[arg(long, value_enum, default_value = "exit")]
+    pub on_store_loss: OnLoss,
+
+    /// Refuse to vote unless the store already holds a tower of this identity
+    #[arg(long)]
+    pub require_tower: bool,
+
+    /// Never vote
+    #[arg(long)]
+    pub no_voting: bool,
+
+    /// Accepted for agave's scripts; a new owner leads at once here, the store's watermark makes that safe
+    #[arg(long, hide = true)]
+    pub no_wait_for_vote_to_start_leader: bool,
+
+    /// Keypair of a development faucet: answers requestAirdrop
+    #[arg(long, value_name = "KEYPAIR")]
+    pub faucet_keypair: Option<PathBuf>,
+
+    /// Write the log to FILE instead of standard error
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+
+    /// Write every vote and own shred that this node releases to FILE, for an independent audit
+    #[arg(long, value_name = "FILE")]
+    pub release_log: Option<PathBuf>,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TowerStorageKind {
+    File,
+    Etcd,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failback {
+    Preferred,
+    Sticky,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnLoss {
+    Exit,
+    Standby,
+}

@@ -1,0 +1,43 @@
+//! One file for each command of the command line.
+
+mod authorized_voter;
+mod contact_info;
+mod exit;
+mod genesis;
+mod monitor;
+mod restart_window;
+mod set_identity;
+mod set_log_filter;
+
+use {
+    crate::exit::Failure,
+    std::{
+        io::Read,
+        path::{Path, PathBuf},
+    },
+    tandem_types::Keypair,
+};
+
+pub use {
+    authorized_voter::authorized_voter, contact_info::contact_info, exit::exit, genesis::genesis, monitor::monitor,
+    restart_window::wait_for_restart_window, set_identity::set_identity, set_log_filter::set_log_filter,
+};
+
+/// The keypair of a file, or of standard input.
+fn keypair_from(path: Option<&PathBuf>) -> Result<Keypair, Failure> {
+    match path {
+        Some(path) => read_keypair(path),
+        None => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Failure::failed(format!("reading a keypair from standard input: {error}")))?;
+            tandem_identity::parse_keypair(&text)
+                .map_err(|error| Failure::usage(format!("standard input: {error}")))
+        }
+    }
+}
+
+pub fn read_keypair(path: &Path) -> Result<Keypair, Failure> {
+    tandem_identity::read_keypair_file(path).map_err(|error| Failure::usage(error.to_string()))
+}

@@ -1,0 +1,41 @@
+//! `validator monitor`: one plain line, then one a second.
+
+use {
+    crate::{admin::client::AdminClient, args::MonitorArgs, exit::Failure, status::NodeStatus},
+    serde_json::json,
+    std::{path::Path, thread, time::Duration},
+};
+
+pub fn monitor(ledger: &Path, args: &MonitorArgs) -> Result<(), Failure> {
+    let mut client = AdminClient::connect(ledger)?;
+    loop {
+        let status: NodeStatus = client.call("tandemStatus", json!([]))?;
+        if args.format.json() {
+            println!("{}", serde_json::to_string(&status).map_err(Failure::failed)?);
+        } else {
+            println!("{}", line(&status));
+        }
+        if args.once {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn line(status: &NodeStatus) -> String {
+    let or_dash = |value: Option<u64>| value.map_or("-".to_string(), |value| value.to_string());
+    format!(
+        "{} {} | term {} | tip {} ({} behind) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}",
+        status.role,
+        status.identity,
+        or_dash(status.term),
+        status.tip,
+        status.slots_behind,
+        status.confirmed,
+        status.root,
+        or_dash(status.last_vote),
+        or_dash(status.next_leader_slot),
+        status.peers,
+        status.store,
+    )
+}

@@ -1,0 +1,69 @@
+//! What a running validator says of itself: one immutable value, published by the role stage, read by the admin socket,
+//! health and `monitor`.
+
+use {
+    serde::{Deserialize, Serialize},
+    serde_json::{Value, json},
+    std::collections::BTreeMap,
+    tandem_types::Slot,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Role state, as STANDBY or ACTIVE.
+    pub role: String,
+    /// The identity this node shows in gossip at the moment.
+    pub identity: String,
+    /// The identity of the pair, when this node knows it.
+    pub pair_identity: Option<String>,
+    pub vote_account: Option<String>,
+    pub term: Option<u64>,
+    /// Highest slot frozen here, and highest slot heard of.
+    pub tip: Slot,
+    pub cluster_tip: Slot,
+    pub slots_behind: u64,
+    pub caught_up: bool,
+    pub root: Slot,
+    pub confirmed: Slot,
+    pub last_vote: Option<Slot>,
+    pub next_leader_slot: Option<Slot>,
+    pub peers: usize,
+    pub store: String,
+    /// The last takeover by this process, when there was one.
+    pub last_handover: Option<HandoverReport>,
+    /// Counters by name: what was received, dropped, refused.
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl NodeStatus {
+    /// Agave's names for the phases of a start (solana-core 4.2.2, validator.rs:ValidatorStartProgress).
+    pub fn start_progress(&self) -> Value {
+        if self.role == "STARTING" {
+            json!({ "ProcessingLedger": { "slot": self.tip, "max_slot": self.cluster_tip } })
+        } else {
+            json!("Running")
+        }
+    }
+
+    /// Health as agave's `getHealth` has it: caught up with the cluster.
+    pub fn healthy(&self) -> bool {
+        self.caught_up
+    }
+}
+
+/// How a takeover went.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HandoverReport {
+    pub identity: String,
+    /// ACTIVE when this node now votes and leads for the identity, STANDBY when it stepped down.
+    pub role: String,
+    pub term: Option<u64>,
+    pub last_vote_slot: Option<Slot>,
+    /// When it was asked for (Unix nanoseconds; information only).
+    pub requested_unix_nanos: u64,
+    /// From the request until this node may vote and lead.
+    pub ms: f64,
+    pub phases_ms: BTreeMap<String, f64>,
+    /// Blocks between the adopted tower's last vote and this node's tip: what the identity has not voted on yet.
+    pub slots_missed: u64,
+}
