@@ -1,7 +1,7 @@
 //! Facts about slots that do not follow from their shreds: roots, dead slots, bank hashes, block times, our own slots.
 //!
-//! A file that is only appended to, fixed-size records with checksums; the end of it that does not hold (a process killed
-//! while writing) is cut off at opening. It is written anew when most of it is out of date.
+//! A file that is only appended to, fixed-size records with checksums. Half a record at its end (a process killed while
+//! writing) is cut off at opening, a damaged one is passed over. It is written anew when most of it is out of date.
 
 use {
     crate::{checksum::checksum, error::LedgerError},
@@ -113,7 +113,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes `path`; returns what it says, and how many bytes at its end did not hold.
+    /// Opens or makes `path`; returns what it says, and how many records did not hold.
     pub fn open(path: PathBuf) -> Result<(Self, Facts, usize), LedgerError> {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -121,15 +121,16 @@ impl Journal {
             Err(error) => return Err(LedgerError::io("reading", path)(error)),
         };
         let mut facts = Facts::default();
-        let mut records = 0;
+        let mut lost = 0;
         for record in bytes.chunks(RECORD_BYTES) {
-            let Some(fact) = decode(record) else { break };
-            facts.apply(fact);
-            records += 1;
+            match decode(record) {
+                Some(fact) => facts.apply(fact),
+                None => lost += 1,
+            }
         }
-        let lost = bytes.len() - records * RECORD_BYTES;
         let file = append_to(&path)?;
-        if lost > 0 {
+        let records = bytes.len() / RECORD_BYTES;
+        if !bytes.len().is_multiple_of(RECORD_BYTES) {
             file.set_len((records * RECORD_BYTES) as u64).map_err(LedgerError::io("truncating", &path))?;
         }
         let mut journal = Self { path, file, records };
@@ -276,11 +277,24 @@ mod tests {
         for keep in 0..=bytes.len() {
             fs::write(&path, &bytes[..keep]).unwrap();
             let (mut journal, mut facts, lost) = Journal::open(path.clone()).unwrap();
-            assert_eq!(lost, keep % RECORD_BYTES);
+            assert_eq!(lost, usize::from(keep % RECORD_BYTES > 0));
             journal.add(&mut facts, Fact::Root(100)).unwrap();
             let (_, again, lost) = Journal::open(path.clone()).unwrap();
             assert_eq!((again, lost), (facts, 0));
         }
+    }
+
+    #[test]
+    fn a_damaged_record_costs_only_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("facts");
+        let mut bytes: Vec<u8> = all().into_iter().flat_map(encode).collect();
+        bytes[2 * RECORD_BYTES + 20] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let (_, facts, lost) = Journal::open(path).unwrap();
+        assert_eq!(lost, 1);
+        assert!(facts.dead.is_empty(), "the damaged one said that 7 is dead");
+        assert_eq!((facts.root(), facts.own), (6, BTreeSet::from([8])));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Ledger {
     code: BTreeMap<Slot, usize>,
     /// Slots begun as our own by this process.
     own_open: BTreeSet<Slot>,
+    /// Slots whose file names are known to be durable.
+    names_synced: BTreeSet<Slot>,
     _lock: File,
 }
 
@@ -64,7 +66,7 @@ impl Ledger {
         check_format(dir)?;
         let (journal, facts, lost) = Journal::open(dir.join("facts"))?;
         if lost > 0 {
-            warn!(dir = %dir.display(), lost, "the end of the facts file did not hold and was cut off; the process was killed while writing");
+            warn!(dir = %dir.display(), lost, "records of the facts file did not hold; one at its end is what a killed process leaves");
         }
         let slots = slot_file::list(&slots_dir)?;
         let root = facts.root();
@@ -85,6 +87,7 @@ impl Ledger {
             recent: BTreeMap::new(),
             code: BTreeMap::new(),
             own_open: BTreeSet::new(),
+            names_synced: BTreeSet::new(),
             _lock: lock,
         };
         Ok((ledger, reader))
@@ -117,7 +120,7 @@ impl Ledger {
         if self.shared.facts().own.contains(&slot) {
             return taken("a block of ours");
         }
-        if self.shared.with(slot, SlotState::received).is_some_and(|received| received > 0) {
+        if self.shared.with(slot, SlotState::is_known) == Some(true) {
             return taken("shreds");
         }
         self.add(Fact::Own(slot))?;
@@ -131,7 +134,10 @@ impl Ledger {
         if !self.own_open.contains(&slot) || shreds.iter().any(|shred| shred.slot() != slot) {
             return Err(LedgerError::OwnSlotNotBegun { slot });
         }
-        let report = self.insert(shreds, Source::Own, now)?;
+        // Code shreds are of no use here, and one that came before its set's last data shred would recover that shred.
+        let (data, code): (Vec<_>, Vec<_>) = shreds.into_iter().partition(Shred::is_data);
+        let mut report = self.insert(data, Source::Own, now)?;
+        report.unneeded += code.len();
         match report.rejected_count() + report.duplicates {
             0 => Ok(report),
             refused => Err(LedgerError::OwnShredsRefused { slot, refused }),
@@ -146,7 +152,11 @@ impl Ledger {
             None => &File::open(&path).map_err(LedgerError::io("opening", &path))?,
         };
         file.sync_data().map_err(LedgerError::io("syncing", &path))?;
-        sync_folder_of(&path)
+        if self.names_synced.insert(slot) {
+            sync_folder_of(&path)?;
+            path.parent().map_or(Ok(()), sync_folder_of)?;
+        }
+        Ok(())
     }
 
     /// The same for everything from the root on, and all facts: for an orderly end.
@@ -166,6 +176,7 @@ impl Ledger {
         self.add(Fact::Root(slot))?;
         self.told = self.told.split_off(&(slot, ConflictKind::Root));
         self.own_open = self.own_open.split_off(&slot);
+        self.names_synced = self.names_synced.split_off(&slot);
         for passed in self.code.keys().copied().take_while(|held| *held <= slot).collect::<Vec<_>>() {
             self.drop_code(passed);
         }
@@ -247,7 +258,10 @@ impl Ledger {
         let state = guard.as_ref().expect("invariant: loaded above, taken away only where this function returns");
         let held: usize = state.sets.values().map(|set| set.code.len()).sum();
         if held > 0 { self.code.insert(slot, held) } else { self.code.remove(&slot) };
-        self.recent.insert(slot, state.recent.len());
+        if !state.recent.is_empty() {
+            self.recent.insert(slot, state.recent.len());
+        }
+        let nothing = !state.is_known();
         let progress = state.parent.filter(|_| wrote > 0).map(|parent| Progress {
             slot,
             parent,
@@ -259,7 +273,10 @@ impl Ledger {
             self.shared.add_child(progress.parent, slot);
             report.slots.push(progress);
         }
-        if slot < root {
+        if nothing && !path.exists() {
+            // Everything was refused; nobody shall make us remember slots by that.
+            self.shared.remove(slot);
+        } else {
             self.shared.note_cold(slot);
         }
         Ok(())
@@ -311,6 +328,7 @@ impl Ledger {
 
     fn remove_files(&mut self, slot: Slot) -> Result<(), LedgerError> {
         self.files.remove(&slot);
+        self.names_synced.remove(&slot);
         self.recent.remove(&slot);
         self.code.remove(&slot);
         let path = slot_file::path(&self.shared.dir, slot);

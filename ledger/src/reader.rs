@@ -3,7 +3,7 @@
 use {
     crate::{
         shared::Shared,
-        state::{SlotMeta, SlotState},
+        state::{SlotMeta, SlotState, first_of_set},
     },
     std::sync::Arc,
     tandem_entry::{DecodeError, Entry},
@@ -23,7 +23,7 @@ impl LedgerReader {
 
     /// `None`: there is nothing of this slot.
     pub fn slot_meta(&self, slot: Slot) -> Option<SlotMeta> {
-        let meta = self.shared.with(slot, |state| (is_known(state)).then(|| state.meta(Vec::new())))??;
+        let meta = self.shared.with(slot, |state| state.is_known().then(|| state.meta(Vec::new())))??;
         Some(SlotMeta { next_slots: self.shared.children(slot), ..meta })
     }
 
@@ -76,7 +76,7 @@ impl LedgerReader {
     pub fn block_id(&self, slot: Slot) -> Option<BlockId> {
         self.shared.with(slot, |state| {
             let last = state.last_index.filter(|_| state.is_complete())?;
-            state.sets.get(&crate::state::first_of_set(last)).map(|set| BlockId(set.root))
+            state.sets.get(&first_of_set(last)).map(|set| BlockId(set.root))
         })?
     }
 
@@ -161,8 +161,4 @@ impl LedgerReader {
     pub fn read_errors(&self) -> u64 {
         self.shared.read_errors()
     }
-}
-
-fn is_known(state: &SlotState) -> bool {
-    state.received() > 0 || !state.sets.is_empty()
 }

@@ -8,7 +8,7 @@ use {
         error::LedgerError,
         journal::Facts,
         slot_file::{self, Record},
-        state::SlotState,
+        state::{SlotState, first_of_set},
     },
     std::{
         collections::{BTreeMap, BTreeSet, VecDeque},
@@ -171,7 +171,8 @@ impl Shared {
         let (mut found, roots) = self.with(slot, |state| {
             let all = range.clone().all(|index| state.present.contains(index));
             let found: Vec<Option<Shred>> = range.clone().map(|index| state.recent.get(&index).cloned()).collect();
-            let roots: Vec<(u32, Hash)> = state.sets.range(..range.end).map(|(first, set)| (*first, set.root)).collect();
+            let sets = state.sets.range(first_of_set(range.start)..range.end);
+            let roots: BTreeMap<u32, Hash> = sets.map(|(first, set)| (*first, set.root)).collect();
             all.then_some((found, roots))
         })??;
         if found.iter().all(Option::is_some) {
@@ -190,7 +191,7 @@ impl Shared {
             let place = &mut found[(index - range.start) as usize];
             match record {
                 // Another root: the slot was thrown away and is being filled with another version just now.
-                Record::Shred(shred, _) if roots.contains(&(shred.fec_set_index(), shred.merkle_root())) => {
+                Record::Shred(shred, _) if roots.get(&shred.fec_set_index()) == Some(&shred.merkle_root()) => {
                     place.get_or_insert(*shred);
                 }
                 Record::Shred(..) => {}

@@ -6,7 +6,9 @@
 //!   record = crc32 of the rest (4) | source (1) | payload (1203)
 //! ```
 //! Why files of our own and not a store of keys: shreds are written once, read by (slot, range), and deleted by slot. Places
-//! need no index, a slot is deleted by one `unlink`, nothing is ever compacted, and nothing is kept in memory.
+//! need no index, a slot is deleted by one `unlink`, nothing is ever compacted, and nothing is kept in memory. Measured beside
+//! fjall 3.1 (1,000 slots of 128 shreds; `examples/measure.rs`): as fast, 3 MB of memory when opened against 34, 40 MB while
+//! writing (16 of them our own cache) against 143.
 //! A process killed at any moment leaves whole records, or one whose checksum does not hold, which counts as missing.
 
 use {

@@ -79,6 +79,11 @@ impl SlotState {
         self.last_index.is_some_and(|last| self.consumed > last)
     }
 
+    /// Any shred of it is here, if only a code shred.
+    pub fn is_known(&self) -> bool {
+        self.received() > 0 || !self.sets.is_empty()
+    }
+
     /// Takes note of a data shred that is (or is about to be) on disk.
     pub fn add(&mut self, shred: &Shred) {
         let index = shred.index();

@@ -236,6 +236,8 @@ fn one_parent_a_slot_and_none_below_the_root() {
     ]);
     assert_eq!(report.rejected[&Rejection::Rooted], 3);
     assert_eq!(run.insert([testing::slot(12, 9, 1).data[0].clone()]).accepted, 1);
+    assert_eq!(run.reader().slot_meta(11), None);
+    assert_eq!(run.reader().next_slots(8), [0; 0]);
 }
 
 #[test]
@@ -292,8 +294,13 @@ fn our_own_slot_is_begun_once_and_never_over_foreign_shreds() {
     assert!(matches!(run.ledger().begin_own_slot(10), Err(LedgerError::OwnSlotTaken { .. })));
     run.insert([testing::slot(11, 10, 1).data[0].clone()]);
     assert!(matches!(run.ledger().begin_own_slot(11), Err(LedgerError::OwnSlotTaken { .. })));
-    // A code shred or two of somebody's version: nothing a reader could see, but no place for another version either.
-    run.ledger().begin_own_slot(12).unwrap();
+    // One code shred of somebody's version is enough.
+    run.insert([testing::slot(12, 10, 1).code[0].clone()]);
+    assert!(matches!(run.ledger().begin_own_slot(12), Err(LedgerError::OwnSlotTaken { .. })));
+    run.ledger().begin_own_slot(13).unwrap();
+    let mut mixed = all(&testing::slot(13, 10, 1));
+    mixed.reverse();
+    assert_eq!(run.ledger().insert_own(13, mixed, NOW).unwrap().unneeded, 32);
     run.ledger().sync().unwrap();
 }
 

@@ -22,7 +22,7 @@ fn every_capture_in_shuffled_order() {
         let mut order: Vec<Shred> = shreds.into_values().flatten().collect();
         shuffle(&mut order, 7);
         let total = order.len();
-        for part in order.chunks(512) {
+        for part in order.chunks(8192) {
             let report = ledger.insert(part.to_vec(), Source::Turbine, UnixMillis(1)).expect("inserts");
             assert_eq!(report.rejected_count(), 0, "{:?}", report.rejected);
             assert!(report.conflicts.is_empty());

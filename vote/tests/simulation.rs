@@ -184,8 +184,10 @@ impl Cluster {
         node.tower = decision.tower.clone();
         let ours: Vec<(Slot, u64)> =
             decision.tower.votes.iter().map(|vote| (vote.slot(), vote.last_locked_out_slot())).collect();
-        let theirs: Vec<(Slot, u64)> = locked_slots(&node.votes);
-        assert_eq!(ours, theirs[theirs.len().saturating_sub(31)..], "the tower is what the votes make it");
+        let is_rooted = |slot: Slot| decision.tower.root.is_some_and(|root| slot <= root);
+        let (rooted, above): (Vec<_>, Vec<_>) = locked_slots(&node.votes).into_iter().partition(|(slot, _)| is_rooted(*slot));
+        assert_eq!(ours, above, "the tower is what the votes make it");
+        assert!(rooted.iter().all(|(slot, until)| until - slot == 1 << 31), "only full lockouts become roots");
     }
 
     fn judge_root(&mut self, node: usize, root: Slot) {

@@ -6,7 +6,7 @@ mod capture;
 
 use {
     capture::{Capture, How},
-    std::path::Path,
+    std::path::PathBuf,
     tandem_bank::Verify,
 };
 
@@ -17,7 +17,10 @@ fn main() {
         std::process::exit(2);
     };
     let root_lag = arguments.next().and_then(|lag| lag.parse().ok()).unwrap_or(32);
-    let capture = Capture::read(Path::new(&folder));
+    // A folder, or the name of one of the captures that lie beside the repository.
+    let named = capture::captures_folder().map(|captures| captures.join(&folder));
+    let folder = named.filter(|named| named.is_dir()).unwrap_or_else(|| PathBuf::from(&folder));
+    let capture = Capture::read(&folder);
     let report = capture.replay(How { root_lag, verify: Verify::Done, in_parallel: false, stop_at_difference: true });
     for (slot, time) in &report.times {
         let transactions: usize = capture.blocks[slot].entries.iter().map(|entry| entry.transactions.len()).sum();
@@ -33,7 +36,12 @@ fn main() {
         Some(difference) => println!("first difference: {difference}"),
         None => println!("no difference"),
     }
-    if let (Some(captures), Some(_)) = (capture::captures_folder(), &report.last) {
-        println!("more captures: {}", captures.display());
+    if let Some(last) = &report.last {
+        let is_same = Some(last.recomputed_lt_hash_checksum()) == last.lt_hash_checksum();
+        println!(
+            "lattice hash of slot {} recomputed from all accounts: {}",
+            last.slot(),
+            if is_same { "equal" } else { "DIFFERENT" }
+        );
     }
 }

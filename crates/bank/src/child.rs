@@ -9,7 +9,6 @@ use {
         Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    tandem_epoch::SlotLeader,
     tandem_types::{Epoch, Slot},
 };
 
@@ -42,7 +41,7 @@ impl Bank {
             block_height: parent.block_height + 1,
             // A leader may build on a parent so old that this line does not know the slot's epoch. Nobody else sees a
             // leader then either; the bank only has to survive it.
-            leader: parent.leader_at(slot).unwrap_or(SlotLeader::default()),
+            leader: parent.leader_at(slot).unwrap_or_default(),
             ancestors: parent.ancestors.child(slot, root),
             fees: FeeRateGovernor::new_derived(&parent.fees, parent.signature_count()),
             hashes_per_tick: parent.hashes_per_tick,

@@ -117,7 +117,7 @@ impl Bank {
         let stores_per_block = self.slot_params.at(self.slot).reward_stores_per_block;
         let (distribution, sysvar) = RewardDistribution::begin(
             calculation.stake_rewards.clone(),
-            calculation.point_value.clone(),
+            calculation.point_value,
             payments.accounted_lamports(),
             self.block_height,
             partition_count(calculation.stake_rewards.len(), stores_per_block, &self.chain.epoch_schedule, self.epoch),

@@ -168,12 +168,8 @@ mod tests {
 
     #[test]
     fn the_threshold_is_multiplied_into_the_rate() {
-        let mut rent = Rent::default();
-        rent.lamports_per_byte = 3480;
         #[allow(deprecated)]
-        {
-            rent.exemption_threshold = 2.0f64.to_le_bytes();
-        }
+        let rent = Rent { lamports_per_byte: 3480, exemption_threshold: 2.0f64.to_le_bytes(), ..Rent::default() };
         let rent = without_exemption_threshold(&rent);
         assert_eq!(rent.lamports_per_byte, 6960);
         assert_eq!(rent.minimum_balance(0), 128 * 6960);

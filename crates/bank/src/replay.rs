@@ -84,7 +84,7 @@ impl Group {
             tx.account_keys()
                 .iter()
                 .enumerate()
-                .all(|(index, key)| !self.written.contains(key) && !(tx.is_writable(index) && self.read.contains(key)))
+                .all(|(index, key)| !self.written.contains(key) && (!tx.is_writable(index) || !self.read.contains(key)))
         })
     }
 

@@ -91,7 +91,12 @@ fn gossip_for(
                 Effect::Votes(new) => {
                     votes += new.len() as u64;
                     for vote in new.iter().take(1) {
-                        println!("{:>8} ms vote of {} for slot {:?}", now.as_millis(), vote.from, vote.vote.last_slot());
+                        println!(
+                            "{:>8} ms vote of {} for slot {:?}",
+                            now.as_millis(),
+                            vote.from,
+                            vote.vote.last_slot()
+                        );
                     }
                 }
                 Effect::ContactsChanged => print_contacts(now, &gossip),

@@ -25,7 +25,12 @@ impl ActiveSet {
     }
 
     /// The peers that get a record of `origin` from us. Our own records are never declined.
-    pub fn targets(&self, me: &Pubkey, origin: &Pubkey, stakes: &HashMap<Pubkey, u64>) -> impl Iterator<Item = &Pubkey> {
+    pub fn targets(
+        &self,
+        me: &Pubkey,
+        origin: &Pubkey,
+        stakes: &HashMap<Pubkey, u64>,
+    ) -> impl Iterator<Item = &Pubkey> {
         let own = me == origin;
         self.buckets[bucket_of(me, origin, stakes)]
             .iter()

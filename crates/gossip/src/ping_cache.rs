@@ -70,8 +70,8 @@ fn insert_bounded<V>(map: &mut BTreeMap<Node, V>, rng: &mut ChaChaRng, node: Nod
 
 /// GOSSIP_PING_CACHE_TTL.
 const TTL: Duration = Duration::from_secs(1280);
-/// Agave waits 20 s; a lost pong should not cost us so long.
-const PING_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Agave waits 20 s in gossip and 2 s in repair; a lost pong should not keep a node out for long.
+const PING_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Twice the origins the table takes: a node may move.
 const CAPACITY: usize = 16_384;
 

@@ -75,7 +75,13 @@ mod tests {
     use {super::*, rand::SeedableRng};
 
     /// `senders` bring every value of the origin, in this order.
-    fn prunes(senders: &[Pubkey], rounds: u32, me: &Pubkey, origin: &Pubkey, stakes: &HashMap<Pubkey, u64>) -> Vec<Pubkey> {
+    fn prunes(
+        senders: &[Pubkey],
+        rounds: u32,
+        me: &Pubkey,
+        origin: &Pubkey,
+        stakes: &HashMap<Pubkey, u64>,
+    ) -> Vec<Pubkey> {
         let mut received = Received::default();
         let mut rng = ChaChaRng::from_seed([1; 32]);
         for _ in 0..rounds {

@@ -247,7 +247,10 @@ impl CrdsData {
             1 => Self::Vote(index_below(input.u8()?, VOTE_INDEX_END)?, Vote::read(input)?),
             2 => Self::LowestSlot(LowestSlot::read(input)?),
             5 => Self::EpochSlots(index_below(input.u8()?, EPOCH_SLOTS_INDEX_END)?, EpochSlots::read(input)?),
-            9 => Self::DuplicateShred(index_below(input.u16()?, DUPLICATE_SHRED_INDEX_END)?, DuplicateShred::read(input)?),
+            9 => Self::DuplicateShred(
+                index_below(input.u16()?, DUPLICATE_SHRED_INDEX_END)?,
+                DuplicateShred::read(input)?,
+            ),
             10 => Self::SnapshotHashes(SnapshotHashes::read(input)?),
             11 => Self::ContactInfo(ContactInfo::read(input)?),
             12 => Self::RestartLastVotedForkSlots(Opaque::read(input, skip_last_voted_fork)?),

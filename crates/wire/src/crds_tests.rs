@@ -31,7 +31,9 @@ pub(crate) fn samples(me: &Keypair) -> Vec<CrdsData> {
             wallclock,
         }),
         CrdsData::ContactInfo(ContactInfo::new(from, 1_000_000, 3, Version::default())),
-        CrdsData::RestartLastVotedForkSlots(opaque([&[0u8; 4][..], &[2, 0, 0, 0, 0, 0, 0, 0, 5, 6], &[0; 42]].concat())),
+        CrdsData::RestartLastVotedForkSlots(opaque(
+            [&[0u8; 4][..], &[2, 0, 0, 0, 0, 0, 0, 0, 5, 6], &[0; 42]].concat(),
+        )),
         CrdsData::RestartLastVotedForkSlots(opaque(
             [&[1u8, 0, 0, 0, 1][..], &[1, 0, 0, 0, 0, 0, 0, 0, 0xff], &8u64.to_le_bytes(), &[0; 42]].concat(),
         )),
@@ -92,7 +94,8 @@ fn retired_kinds_are_refused() {
 #[test]
 fn bounds() {
     let from = Pubkey::new_unique();
-    let lowest = |lowest, wallclock| CrdsData::LowestSlot(LowestSlot { from, lowest, wallclock: UnixMillis(wallclock) });
+    let lowest =
+        |lowest, wallclock| CrdsData::LowestSlot(LowestSlot { from, lowest, wallclock: UnixMillis(wallclock) });
     assert!(CrdsData::decode(&lowest(1, WALLCLOCK_MAX - 1).encode()).is_ok());
     assert!(CrdsData::decode(&lowest(1, WALLCLOCK_MAX).encode()).is_err());
     assert!(CrdsData::decode(&lowest(SLOT_MAX, 1).encode()).is_err());
@@ -106,7 +109,12 @@ fn bounds() {
     let vote = |index| CrdsData::Vote(index, Vote::new(from, vote_transaction(&me, 1), UnixMillis(1)).unwrap());
     assert!(CrdsData::decode(&vote(31).encode()).is_ok());
     assert!(CrdsData::decode(&vote(32).encode()).is_err());
-    let old = SnapshotHashes { from, full: (5, Hash::default()), incremental: vec![(5, Hash::default())], wallclock: UnixMillis(1) };
+    let old = SnapshotHashes {
+        from,
+        full: (5, Hash::default()),
+        incremental: vec![(5, Hash::default())],
+        wallclock: UnixMillis(1),
+    };
     assert!(CrdsData::decode(&CrdsData::SnapshotHashes(old).encode()).is_err(), "an increment on nothing newer");
 }
 

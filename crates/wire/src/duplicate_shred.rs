@@ -109,7 +109,8 @@ mod tests {
             assert!(64 + 4 + 2 + out.0.len() <= crate::gossip::VALUES_BYTES_MAX, "fits a push message alone");
             assert_eq!(DuplicateShred::read(&mut Reader::new(&out.0, "chunk")).as_ref(), Ok(chunk));
         }
-        let mut by_index: BTreeMap<_, _> = chunks.iter().map(|chunk| (chunk.chunk_index, chunk.chunk.clone())).collect();
+        let mut by_index: BTreeMap<_, _> =
+            chunks.iter().map(|chunk| (chunk.chunk_index, chunk.chunk.clone())).collect();
         assert_eq!(DuplicateProof::join(3, &by_index), Ok(proof));
         by_index.remove(&1);
         assert!(DuplicateProof::join(3, &by_index).is_err());

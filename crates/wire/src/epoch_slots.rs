@@ -35,7 +35,8 @@ impl CompressedSlots {
         }
         // A little more room than the input: what cannot be compressed grows by a few bytes.
         let mut compressed = Vec::with_capacity(bits.len() + 64);
-        let status = Compress::new(Compression::best(), false).compress_vec(&bits, &mut compressed, FlushCompress::Finish);
+        let status =
+            Compress::new(Compression::best(), false).compress_vec(&bits, &mut compressed, FlushCompress::Finish);
         matches!(status, Ok(Status::StreamEnd)).then_some(Self::Flate2 { first_slot, num, compressed })
     }
 

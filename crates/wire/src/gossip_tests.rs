@@ -70,10 +70,19 @@ fn layouts() {
     expected.extend([3, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0]); // mask
     expected.extend(contact(&me).bytes());
     assert_eq!(pull.encode(), expected);
-    let prune = PruneData::signed(me.pubkey(), vec![Pubkey::default()], Pubkey::new_from_array([2; 32]), UnixMillis(9), |bytes| {
-        assert_eq!(bytes, [&key[..], &[1, 0, 0, 0, 0, 0, 0, 0], &[0; 32], &[2; 32], &[9, 0, 0, 0, 0, 0, 0, 0]].concat());
-        me.sign_message(bytes)
-    });
+    let prune = PruneData::signed(
+        me.pubkey(),
+        vec![Pubkey::default()],
+        Pubkey::new_from_array([2; 32]),
+        UnixMillis(9),
+        |bytes| {
+            assert_eq!(
+                bytes,
+                [&key[..], &[1, 0, 0, 0, 0, 0, 0, 0], &[0; 32], &[2; 32], &[9, 0, 0, 0, 0, 0, 0, 0]].concat()
+            );
+            me.sign_message(bytes)
+        },
+    );
     let expected = [
         &[3, 0, 0, 0][..],
         &key,
@@ -91,7 +100,8 @@ fn layouts() {
 #[test]
 fn prunes_verify_with_and_without_domain() {
     let me = Keypair::new();
-    let plain = PruneData::signed(me.pubkey(), vec![], Pubkey::default(), UnixMillis(1), |bytes| me.sign_message(bytes));
+    let plain =
+        PruneData::signed(me.pubkey(), vec![], Pubkey::default(), UnixMillis(1), |bytes| me.sign_message(bytes));
     assert!(plain.verify());
     let prefixed = PruneData { signature: me.sign_message(&plain.signable(true)), ..plain.clone() };
     assert!(prefixed.verify());

@@ -6,6 +6,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod bloom;
+#[cfg(test)]
+mod captured;
 mod codec;
 pub mod contact_info;
 pub mod crds;

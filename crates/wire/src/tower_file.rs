@@ -380,7 +380,14 @@ mod tests {
         };
         vote_state.prior_voters.append((Pubkey::new_unique(), 1, 2));
         let last_timestamp = sdk::BlockTimestamp { slot: 1_201, timestamp: 1_700_000_000 };
-        OracleTower { node_pubkey: identity, threshold_depth: 8, threshold_size: 2.0 / 3.0, vote_state, last_vote, last_timestamp }
+        OracleTower {
+            node_pubkey: identity,
+            threshold_depth: 8,
+            threshold_size: 2.0 / 3.0,
+            vote_state,
+            last_vote,
+            last_timestamp,
+        }
     }
 
     fn oracle_votes() -> Vec<OracleVote> {
@@ -415,7 +422,8 @@ mod tests {
     #[test]
     fn what_we_write_the_sdk_reads() {
         let identity = Keypair::new();
-        let update = LastUpdate { lockouts: LOCKOUTS.to_vec(), root: Some(900), hash: Hash::new_unique(), timestamp: Some(4) };
+        let update =
+            LastUpdate { lockouts: LOCKOUTS.to_vec(), root: Some(900), hash: Hash::new_unique(), timestamp: Some(4) };
         let last_vote = LastVote::TowerSync { update, block_id: Hash::new_unique() };
         let tower = SavedTower::new(identity.pubkey(), LOCKOUTS.into(), Some(900), last_vote.clone());
         let file = SavedTowerFile::signed(tower, |bytes| identity.sign_message(bytes));
@@ -424,7 +432,10 @@ mod tests {
         assert_eq!(read.vote_state.votes, sdk_lockouts());
         assert_eq!((read.threshold_depth, read.vote_state.prior_voters.last()), (8, None));
         let OracleVote::TowerSync(sync) = read.last_vote else { panic!("not a tower sync") };
-        assert_eq!((sync.root, sync.hash, sync.last_voted_slot()), (Some(900), last_vote.hash(), last_vote.last_slot()));
+        assert_eq!(
+            (sync.root, sync.hash, sync.last_voted_slot()),
+            (Some(900), last_vote.hash(), last_vote.last_slot())
+        );
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl VoteParts {
     /// Also the place of the voter among the instruction's accounts: `Vote` has two sysvars before it.
     fn of_instruction(data: &[u8]) -> Result<(Self, usize), Reject> {
         // Trailing bytes are allowed, as in agave's limited_deserialize.
-        let options = bincode::options().with_limit(PACKET_BYTES_MAX as u64).with_fixint_encoding().allow_trailing_bytes();
+        let options =
+            bincode::options().with_limit(PACKET_BYTES_MAX as u64).with_fixint_encoding().allow_trailing_bytes();
         match options.deserialize(data).map_err(|_| Reject::NotAVote)? {
             VoteInstruction::Vote(vote) => Ok((Self::of_slots(vote, false), 3)),
             VoteInstruction::VoteSwitch(vote, _) => Ok((Self::of_slots(vote, true), 3)),
@@ -162,7 +163,8 @@ pub(crate) fn is_legacy(transaction: &VersionedTransaction) -> bool {
 pub(crate) fn read_legacy(input: &mut Reader) -> Result<VersionedTransaction, Reject> {
     let signatures = (0..input.short_count(64)?).map(|_| input.signature()).collect::<Result<_, _>>()?;
     let [num_required_signatures, num_readonly_signed_accounts, num_readonly_unsigned_accounts] = input.array()?;
-    let header = MessageHeader { num_required_signatures, num_readonly_signed_accounts, num_readonly_unsigned_accounts };
+    let header =
+        MessageHeader { num_required_signatures, num_readonly_signed_accounts, num_readonly_unsigned_accounts };
     let account_keys = (0..input.short_count(32)?).map(|_| input.pubkey()).collect::<Result<_, _>>()?;
     let recent_blockhash = input.hash()?;
     let instructions = (0..input.short_count(3)?).map(|_| read_instruction(input)).collect::<Result<_, _>>()?;
@@ -234,7 +236,8 @@ mod tests {
     /// protocol.md 7.5: tag 14, root, short_vec of offsets, hash, timestamp, block id.
     #[test]
     fn instruction_layout() {
-        let sync = tower_sync(&[(300, 2), (500, 1)], None, Hash::new_from_array([1; 32]), None, Hash::new_from_array([2; 32]));
+        let sync =
+            tower_sync(&[(300, 2), (500, 1)], None, Hash::new_from_array([1; 32]), None, Hash::new_from_array([2; 32]));
         let instruction = tower_sync_instruction(&Pubkey::new_unique(), &Pubkey::new_unique(), sync, None);
         let mut expected = vec![14, 0, 0, 0];
         expected.extend([0xff; 8]);
@@ -250,7 +253,8 @@ mod tests {
     fn retired_forms_are_read() {
         let (payer, vote_account) = (Keypair::new(), Pubkey::new_unique());
         let vote = solana_vote_interface::state::Vote::new(vec![1, 2, 5], Hash::new_unique());
-        let parsed = ParsedVote::of(&transaction(instruction::vote(&vote_account, &payer.pubkey(), vote), &payer)).unwrap();
+        let parsed =
+            ParsedVote::of(&transaction(instruction::vote(&vote_account, &payer.pubkey(), vote), &payer)).unwrap();
         assert_eq!(parsed.lockouts, [(1, 3), (2, 2), (5, 1)]);
         assert_eq!((parsed.form, parsed.block_id, parsed.authorized_voter), (VoteForm::Legacy, None, payer.pubkey()));
     }

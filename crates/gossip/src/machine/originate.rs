@@ -8,8 +8,8 @@ use {
     tandem_wire::{
         contact_info::ContactInfo,
         crds::{
-            CrdsData, DUPLICATE_SHRED_INDEX_END, EPOCH_SLOTS_INDEX_END, EpochSlots, Kind, Label, LowestSlot, SnapshotHashes,
-            VOTE_INDEX_OWN_END, Vote,
+            CrdsData, DUPLICATE_SHRED_INDEX_END, EPOCH_SLOTS_INDEX_END, EpochSlots, Kind, Label, LowestSlot,
+            SnapshotHashes, VOTE_INDEX_OWN_END, Vote,
         },
         duplicate_shred::DuplicateProof,
         epoch_slots::largest_prefix,
@@ -112,7 +112,8 @@ impl Gossip {
     fn publish_duplicate(&mut self, step: &mut Step, slot: Slot, proof: &DuplicateProof) {
         let mut known = Vec::new();
         for (label, entry) in self.table.of_origin(&self.me.pubkey) {
-            if let (Kind::DuplicateShred(index), CrdsData::DuplicateShred(_, chunk)) = (label.kind, entry.value.data()) {
+            if let (Kind::DuplicateShred(index), CrdsData::DuplicateShred(_, chunk)) = (label.kind, entry.value.data())
+            {
                 if chunk.slot == slot {
                     return;
                 }

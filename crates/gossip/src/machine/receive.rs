@@ -275,7 +275,8 @@ impl Gossip {
             let addr = self.table.contact(&sender).and_then(ContactInfo::gossip).filter(|addr| self.is_sendable(addr));
             let (Some(addr), Some(signer)) = (addr, self.signer(step)) else { continue };
             for origins in origins.chunks(PRUNES_MAX) {
-                let prune = PruneData::signed(self.me.pubkey, origins.to_vec(), sender, step.wall, |bytes| signer.sign(bytes));
+                let prune =
+                    PruneData::signed(self.me.pubkey, origins.to_vec(), sender, step.wall, |bytes| signer.sign(bytes));
                 step.send(addr, &Protocol::PruneMessage(prune));
             }
         }

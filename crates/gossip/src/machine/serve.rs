@@ -58,7 +58,9 @@ impl Gossip {
 
     /// A verified caller introduces itself; agave waits for its push. Only now and then: each acceptance is pushed on.
     fn meet_caller(&mut self, step: &mut Step, from: SocketAddr, caller: &Arc<CrdsValue>) {
-        let Some(info) = caller.contact_info().filter(|info| info.shred_version == self.me.shred_version) else { return };
+        let Some(info) = caller.contact_info().filter(|info| info.shred_version == self.me.shred_version) else {
+            return;
+        };
         let known_since = self.table.contact(&info.pubkey).map(|known| (known.outset, known.wallclock.0));
         let stale = known_since.is_none_or(|(outset, wallclock)| {
             outset < info.outset || wallclock.saturating_add(TIMEOUT_MS) < info.wallclock.0

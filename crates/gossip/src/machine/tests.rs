@@ -7,7 +7,10 @@ use {
     solana_keypair::Keypair,
     std::time::Duration,
     tandem_types::{Hash, Signer as _, VersionedTransaction},
-    tandem_wire::{contact_info::{SocketTag, Version}, duplicate_shred::DuplicateProof},
+    tandem_wire::{
+        contact_info::{SocketTag, Version},
+        duplicate_shred::DuplicateProof,
+    },
 };
 
 struct Key(Keypair);
@@ -38,6 +41,8 @@ struct Net {
     sent: u64,
     bytes: u64,
     loss_percent: u32,
+    /// How many packets have a byte changed on the way.
+    damage_percent: u32,
     rng: ChaChaRng,
 }
 
@@ -47,6 +52,10 @@ const SHRED_VERSION: u16 = 4_711;
 impl Net {
     /// Node 0 is the others' entrypoint.
     fn new(count: usize) -> Self {
+        Self::seeded(count, 9)
+    }
+
+    fn seeded(count: usize, seed: u64) -> Self {
         let mut net = Self {
             nodes: Vec::new(),
             flying: BTreeMap::new(),
@@ -54,18 +63,19 @@ impl Net {
             sent: 0,
             bytes: 0,
             loss_percent: 0,
-            rng: ChaChaRng::from_seed([9; 32]),
+            damage_percent: 0,
+            rng: ChaChaRng::seed_from_u64(seed),
         };
         (0..count).for_each(|_| _ = net.join(SHRED_VERSION));
         net
     }
 
     fn join(&mut self, shred_version: u16) -> usize {
-        let (at, key) = (self.nodes.len(), Key(Keypair::new()));
+        let (at, key) = (self.nodes.len(), Key(Keypair::new_from_array(self.rng.random())));
         let addr = addr_of(at);
         let entrypoints = if at == 0 { vec![] } else { vec![addr_of(0)] };
         let contact = contact(&key, addr, self.outset(), shred_version);
-        let gossip = Gossip::new(Config::new(entrypoints, true), contact, [at as u8; 32]);
+        let gossip = Gossip::new(Config::new(entrypoints, true), contact, self.rng.random());
         self.nodes.push(Node { gossip, key, addr, seen: Vec::new(), up: true });
         at
     }
@@ -110,7 +120,11 @@ impl Net {
             while let Some(entry) = self.flying.first_entry()
                 && entry.key().0 <= self.now
             {
-                let (from, to, bytes) = entry.remove();
+                let (from, to, mut bytes) = entry.remove();
+                if self.rng.random_range(0..100) < self.damage_percent {
+                    let place = self.rng.random_range(0..bytes.len());
+                    bytes[place] ^= self.rng.random_range(1..=u8::MAX);
+                }
                 if let Some(at) = self.nodes.iter().position(|node| node.addr == to && node.up) {
                     self.handle(at, Event::Packet { from, bytes });
                 }
@@ -182,8 +196,7 @@ fn contact(key: &Key, addr: SocketAddr, outset: u64, shred_version: u16) -> Cont
 fn vote_transaction(payer: &Keypair, slot: Slot) -> VersionedTransaction {
     use solana_message::{Message, VersionedMessage};
     let sync = tandem_wire::vote_tx::tower_sync(&[(slot, 1)], None, Hash::new_unique(), None, Hash::default());
-    let instruction =
-        tandem_wire::vote_tx::tower_sync_instruction(&Pubkey::new_unique(), &payer.pubkey(), sync, None);
+    let instruction = tandem_wire::vote_tx::tower_sync_instruction(&Pubkey::new_unique(), &payer.pubkey(), sync, None);
     let message = Message::new_with_blockhash(&[instruction], Some(&payer.pubkey()), &Hash::new_unique());
     VersionedTransaction::try_new(VersionedMessage::Legacy(message), &[payer]).unwrap()
 }
@@ -202,10 +215,13 @@ fn nodes_meet_through_one_entrypoint() {
 
 #[test]
 fn nodes_meet_although_a_third_of_the_packets_is_lost() {
-    let mut net = Net::new(5);
-    net.loss_percent = 33;
-    net.run(40_000);
-    assert!((0..5).all(|at| net.peers(at) == 4));
+    for seed in 0..20 {
+        let mut net = Net::seeded(5, seed);
+        net.loss_percent = 33;
+        net.run(40_000);
+        let peers: Vec<_> = (0..5).map(|at| net.peers(at)).collect();
+        assert_eq!(peers, [4; 5], "seed {seed}");
+    }
 }
 
 /// protocol.md 4.8: the twelfth vote takes the place of the oldest; the receivers hear of all of them.
@@ -260,7 +276,8 @@ fn publications_can_be_read_elsewhere() {
     net.handle(1, Event::Publish(Publication::EpochSlots(vec![5, 6, 9])));
     net.handle(1, Event::Publish(Publication::EpochSlots(vec![10, 12])));
     net.handle(1, Event::Publish(Publication::DuplicateShred { slot: 9, proof: proof.clone() }));
-    let hashes = Publication::SnapshotHashes { full: (100, Hash::default()), incremental: vec![(110, Hash::default())] };
+    let hashes =
+        Publication::SnapshotHashes { full: (100, Hash::default()), incremental: vec![(110, Hash::default())] };
     net.handle(1, Event::Publish(hashes));
     net.run(200);
     for at in [0, 2] {
@@ -468,6 +485,26 @@ fn bad_packets_are_counted_and_change_nothing() {
     let late = Arc::new(CrdsValue::signed(CrdsData::LowestSlot(late), |bytes| net.nodes[1].key.0.sign_message(bytes)));
     net.handle(0, Event::Packet { from, bytes: push(&late) });
     assert_eq!(net.counted(0, Reason::WrongTime), 1);
+}
+
+/// Whatever a byte more or less does to a message: it is dropped, or it still means what its sender signed.
+#[test]
+fn damaged_packets_do_no_harm() {
+    let mut net = Net::new(4);
+    net.damage_percent = 50;
+    net.stakes(&[(0, 10), (1, 10), (2, 10), (3, 10)]);
+    for slot in 1..=200 {
+        net.vote(slot as usize % 4, slot);
+        net.handle(0, Event::Publish(Publication::EpochSlots(vec![slot])));
+        net.run(100);
+    }
+    for at in 0..4 {
+        assert_eq!(net.peers(at), 3);
+        let refused = |effect: &&Effect| matches!(effect, Effect::Counted(Reason::Rejected(_) | Reason::BadSignature));
+        assert!(net.nodes[at].seen.iter().filter(refused).count() > 20);
+        let voters: Vec<_> = (0..4).map(|at| net.pubkey(at)).collect();
+        assert!(net.votes_seen(at).iter().all(|(from, slot)| voters.contains(from) && (1..=200).contains(slot)));
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use {
     crate::{
         Effect,
         config::{
-            ENTRYPOINT_EVERY, POKE_EVERY, PULL_EVERY, PULL_SHARE, PURGE_EVERY, PUSHES_MAX, REFRESH, SWEEP_EVERY, TIMEOUT_MS,
+            ENTRYPOINT_EVERY, POKE_EVERY, PULL_EVERY, PULL_SHARE, PURGE_EVERY, PUSHES_MAX, REFRESH, SWEEP_EVERY,
+            TIMEOUT_MS,
         },
         table::Bounds,
     },
@@ -149,7 +150,8 @@ impl Gossip {
     /// we ask about the whole hash space at once, for in a small cluster nearly all parts of it are empty.
     fn pull_from_entrypoints(&mut self, step: &mut Step, caller: &Arc<CrdsValue>) {
         let own_addr = self.me.gossip();
-        let entrypoints: Vec<_> = self.config.entrypoints.iter().copied().filter(|addr| Some(*addr) != own_addr).collect();
+        let entrypoints: Vec<_> =
+            self.config.entrypoints.iter().copied().filter(|addr| Some(*addr) != own_addr).collect();
         if entrypoints.is_empty() {
             return;
         }
@@ -199,8 +201,10 @@ impl Gossip {
                 bloom.add(hash);
             }
         }
-        let filter = |(part, bloom)| {
-            CrdsFilter { bloom, mask: CrdsFilter::mask_of(part, plan.mask_bits), mask_bits: plan.mask_bits }
+        let filter = |(part, bloom)| CrdsFilter {
+            bloom,
+            mask: CrdsFilter::mask_of(part, plan.mask_bits),
+            mask_bits: plan.mask_bits,
         };
         blooms.into_iter().map(filter).collect()
     }

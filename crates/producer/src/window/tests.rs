@@ -230,3 +230,93 @@ fn naming_the_same_parent_again_does_not_stop_time() {
     run.at(60, reset(9, (12, 15)), "");
     run.at(70, Event::Timer, "claim 12");
 }
+
+mod random {
+    use {super::*, proptest::prelude::*};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        /// Whatever happens in whatever order: a slot is started only when allowed, on its own claim, above its parent, once.
+        #[test]
+        fn never_starts_what_it_may_not(steps in proptest::collection::vec((0u64..60, event()), 1..200)) {
+            let mut window = Window::new(WindowConfig { delay_for_pending_fork: true, claim_lead: Duration::from_millis(15) });
+            let (mut now, mut allowed) = (0, false);
+            let (mut requested, mut granted) = (BTreeSet::new(), BTreeSet::new());
+            let mut started = None;
+            let mut open = None;
+            let mut existing = BTreeSet::new();
+            for (wait, event) in steps {
+                now += wait;
+                match &event {
+                    Event::Allow => allowed = true,
+                    Event::Halt(_) => { allowed = false; requested.clear(); granted.clear(); }
+                    // The store answers only what it was asked in this term.
+                    Event::SlotClaimed { slot } => {
+                        if !requested.remove(slot) { continue; }
+                        granted.insert(*slot);
+                    }
+                    Event::SlotRefused { slot } => { requested.remove(slot); }
+                    Event::Finished { slot } => if open == Some(*slot) { open = None; },
+                    Event::Reset(reset) => existing = existing.split_off(&(reset.parent + 1)),
+                    Event::BlockExists(slot) => { existing.insert(*slot); }
+                    Event::Timer | Event::PendingForks(_) => {}
+                }
+                let told_parent = match &event { Event::Reset(reset) => Some(reset.parent), _ => None };
+                let mut out = Vec::new();
+                window.handle(Tick::from_millis(now), event, &mut out);
+                for effect in out {
+                    match effect {
+                        Effect::ClaimSlot { slot } => {
+                            prop_assert!(allowed);
+                            prop_assert!(requested.insert(slot));
+                            prop_assert_eq!(requested.len(), 1);
+                        }
+                        Effect::Start { slot, parent, max_tick_height } => {
+                            prop_assert!(allowed && granted.remove(&slot) && slot > parent);
+                            prop_assert!(started.is_none_or(|before| slot > before));
+                            prop_assert_eq!(open, None);
+                            prop_assert_eq!(max_tick_height, (slot + 1) * 4);
+                            started = Some(slot);
+                            open = Some(slot);
+                        }
+                        Effect::Abandon { slot, .. } => {
+                            prop_assert_eq!(open, Some(slot));
+                            open = None;
+                        }
+                        Effect::Anchor { tick_height, .. } => prop_assert_eq!(Some(tick_height / 4 - 1), told_parent),
+                        Effect::Halted => prop_assert!(open.is_none() && !allowed),
+                        Effect::Missed { .. } => {}
+                    }
+                }
+                // Naming our own block as the parent is as good as `Finished`.
+                if told_parent.is_some() && told_parent == open {
+                    open = window.producing();
+                }
+                prop_assert_eq!(window.producing(), open);
+                if let Some(due) = window.next_deadline() {
+                    prop_assert!(due > Tick::from_millis(now));
+                }
+            }
+        }
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let slot = || 8u64..20;
+        prop_oneof![
+            6 => (3u64..18, 1u64..6, 0u64..4, any::<bool>(), any::<bool>()).prop_map(|(parent, ahead, more, mine, propagated)| {
+                let first = parent + ahead;
+                let base = plain(parent, (first, first + more));
+                Event::Reset(Reset { parent_was_mine: mine, propagated, ..base })
+            }),
+            8 => Just(Event::Timer),
+            10 => slot().prop_map(|slot| Event::SlotClaimed { slot }),
+            1 => slot().prop_map(|slot| Event::SlotRefused { slot }),
+            1 => slot().prop_map(Event::BlockExists),
+            1 => proptest::collection::vec(slot(), 0..3).prop_map(Event::PendingForks),
+            4 => slot().prop_map(|slot| Event::Finished { slot }),
+            3 => Just(Event::Allow),
+            1 => prop_oneof![Just(Halt::AfterSlot), Just(Halt::Now)].prop_map(Event::Halt),
+        ]
+    }
+}

@@ -1,0 +1,45 @@
+//! The release log of this node (`--release-log`): what it is about to send, written first.
+
+use {
+    crate::exit::Failure,
+    std::{
+        path::Path,
+        sync::{Mutex, PoisonError},
+    },
+    tandem_env::unix_nanos,
+    tandem_witness::{RecordKind, ReleaseLog},
+};
+
+/// Does nothing when no file was asked for.
+#[derive(Default)]
+pub struct ReleaseRecorder(Option<Mutex<ReleaseLog>>);
+
+impl ReleaseRecorder {
+    pub fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        match path {
+            None => Ok(Self(None)),
+            Some(path) => {
+                let log = ReleaseLog::append(path)
+                    .map_err(|error| Failure::failed(error).remedy("choose another file with --release-log"))?;
+                Ok(Self(Some(Mutex::new(log))))
+            }
+        }
+    }
+
+    pub fn vote(&self, transaction: &[u8]) -> Result<(), Failure> {
+        self.write(RecordKind::Vote, transaction)
+    }
+
+    pub fn shred(&self, payload: &[u8]) -> Result<(), Failure> {
+        self.write(RecordKind::Shred, payload)
+    }
+
+    /// A release that cannot be logged must not happen: the audit would miss it.
+    fn write(&self, kind: RecordKind, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(log) = &self.0 else { return Ok(()) };
+        log.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(kind, unix_nanos(), bytes)
+            .map_err(|error| Failure::failed(format!("writing the release log: {error}")))
+    }
+}

@@ -1,0 +1,79 @@
+//! What the stages publish for everybody: immutable values, replaced whole by their one writer.
+
+use {
+    crate::{release::ReleaseRecorder, status::NodeStatus},
+    arc_swap::ArcSwap,
+    std::{
+        collections::{BTreeMap, HashMap},
+        sync::{
+            Arc, Mutex, PoisonError,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+    },
+    tandem_identity::Vault,
+    tandem_ledger::LedgerReader,
+    tandem_rpc::{ChainEvent, ChainView, History},
+    tandem_types::{Hash, Pubkey, Slot},
+    tandem_wire::contact_info::ContactInfo,
+    tokio::sync::broadcast,
+};
+
+pub struct Views {
+    /// Written by the vote stage.
+    pub chain: Arc<ArcSwap<ChainView>>,
+    /// Our root and the heaviest tip, by slot; written by the vote stage.
+    pub root: AtomicU64,
+    /// Highest slot any sign of the cluster named: turbine shreds, votes, EpochSlots. Written by whoever sees one.
+    pub cluster_tip: AtomicU64,
+    /// The other nodes; written by the gossip stage.
+    pub peers: ArcSwap<Vec<ContactInfo>>,
+    /// Ourselves as we announce it; written by the gossip stage.
+    pub contact: Arc<ArcSwap<ContactInfo>>,
+    /// The node identity in use; written by the role stage.
+    pub identity: Arc<ArcSwap<Pubkey>>,
+    /// Written by the role stage.
+    pub status: Arc<ArcSwap<NodeStatus>>,
+    pub ledger: LedgerReader,
+    pub history: Arc<History>,
+    pub events: broadcast::Sender<ChainEvent>,
+    pub vault: Arc<Vault>,
+    pub genesis_hash: Hash,
+    pub shred_version: u16,
+    pub vote_account: Option<Pubkey>,
+    pub release: ReleaseRecorder,
+    pub counters: Counters,
+}
+
+impl Views {
+    pub fn saw_slot(&self, slot: Slot) {
+        self.cluster_tip.fetch_max(slot, Relaxed);
+    }
+
+    pub fn peer(&self, node: &Pubkey) -> Option<ContactInfo> {
+        self.peers.load().iter().find(|peer| peer.pubkey == *node).cloned()
+    }
+
+    /// Stake by node identity in the epoch of a slot.
+    pub fn stakes_at(&self, slot: Slot) -> Arc<BTreeMap<Pubkey, u64>> {
+        let bank = self.chain.load().processed.clone();
+        let epoch = bank.epoch_schedule().get_epoch(slot);
+        bank.epoch_stakes(epoch).map(|stakes| stakes.staked_nodes().clone()).unwrap_or_default()
+    }
+}
+
+/// Counts by name: what was received, dropped, refused.
+#[derive(Default)]
+pub struct Counters(Mutex<HashMap<&'static str, u64>>);
+
+impl Counters {
+    pub fn add(&self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += count;
+        }
+    }
+
+    pub fn all(&self) -> BTreeMap<String, u64> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+}
