@@ -53,5 +53,11 @@ fn read(dir: &std::path::Path) {
 
 fn resident() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("VmRSS unknown").split_whitespace().collect::<Vec<_>>().join(" ")
+    status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap_or("VmRSS unknown")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

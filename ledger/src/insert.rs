@@ -64,7 +64,9 @@ impl SlotInsert<'_> {
             return Ok(());
         }
         let before = first.checked_sub(SET);
-        if let Some(before) = before.filter(|before| self.chain_is_broken(*before, |set| set.root != shred.chained_root())) {
+        if let Some(before) =
+            before.filter(|before| self.chain_is_broken(*before, |set| set.root != shred.chained_root()))
+        {
             return Err(Refusal::Conflict(ConflictKind::Chain, self.any_of_set(before)));
         }
         let after = first.saturating_add(SET);

@@ -82,9 +82,8 @@ impl Facts {
                 self.bank_hashes = self.bank_hashes.split_off(&slot);
                 self.block_times = self.block_times.split_off(&slot);
                 self.block_heights = self.block_heights.split_off(&slot);
-                // A node that leads ends a window only once; a few marks more do not matter, a lost one does.
-                let own_kept = self.own.iter().rev().nth(OWN_SLOTS_KEPT).copied().unwrap_or(0);
-                self.own = self.own.split_off(&slot.min(own_kept));
+                // Nothing is begun below `purged_below` any more, so these marks have done their duty.
+                self.own = self.own.split_off(&slot);
             }
         }
     }
@@ -233,7 +232,6 @@ fn decode(record: &[u8]) -> Option<Fact> {
 const RECORD_BYTES: usize = 45;
 /// Out-of-date records that are not worth a rewrite: 190 KB.
 const RECORDS_SPARE: usize = 4096;
-const OWN_SLOTS_KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -298,17 +296,18 @@ mod tests {
     }
 
     #[test]
-    fn purging_keeps_the_root_and_our_latest_slots_and_shrinks_the_file() {
+    fn purging_keeps_the_root_and_shrinks_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("facts");
         let (mut journal, mut facts, _) = Journal::open(path.clone()).unwrap();
         journal.add(&mut facts, Fact::Own(3)).unwrap();
+        journal.add(&mut facts, Fact::Own(7000)).unwrap();
         for slot in 0..6000 {
             journal.add(&mut facts, Fact::Root(slot)).unwrap();
         }
         journal.add(&mut facts, Fact::PurgedBelow(7000)).unwrap();
         assert_eq!(facts.roots, BTreeSet::from([5999]));
-        assert_eq!(facts.own, BTreeSet::from([3]));
+        assert_eq!(facts.own, BTreeSet::from([7000]));
         assert!(fs::metadata(&path).unwrap().len() < 1000);
         let (_, again, _) = Journal::open(path).unwrap();
         assert_eq!(again, facts);

@@ -13,7 +13,7 @@ use {
         state::SlotState,
     },
     std::{
-        collections::{BTreeMap, BTreeSet},
+        collections::{BTreeMap, BTreeSet, btree_map::Entry},
         fs::{self, File, TryLockError},
         io,
         path::{Path, PathBuf},
@@ -119,6 +119,9 @@ impl Ledger {
         let taken = |what| Err(LedgerError::OwnSlotTaken { slot, what });
         if self.shared.facts().own.contains(&slot) {
             return taken("a block of ours");
+        }
+        if slot < self.shared.facts().purged_below {
+            return taken("a past that was purged");
         }
         if self.shared.with(slot, SlotState::is_known) == Some(true) {
             return taken("shreds");
@@ -241,8 +244,14 @@ impl Ledger {
         let state = guard.as_mut().expect("invariant: loaded three lines above");
         let path = slot_file::path(&self.shared.dir, slot);
         let read = |index| read_one(&path, slot, index);
-        let mut insert =
-            SlotInsert { state, root, told: &mut self.told, read: &read, report: &mut *report, writes: BTreeMap::new() };
+        let mut insert = SlotInsert {
+            state,
+            root,
+            told: &mut self.told,
+            read: &read,
+            report: &mut *report,
+            writes: BTreeMap::new(),
+        };
         for shred in shreds {
             insert.insert(shred, source);
         }
@@ -257,7 +266,11 @@ impl Ledger {
         }
         let state = guard.as_ref().expect("invariant: loaded above, taken away only where this function returns");
         let held: usize = state.sets.values().map(|set| set.code.len()).sum();
-        if held > 0 { self.code.insert(slot, held) } else { self.code.remove(&slot) };
+        if held > 0 {
+            self.code.insert(slot, held)
+        } else {
+            self.code.remove(&slot)
+        };
         if !state.recent.is_empty() {
             self.recent.insert(slot, state.recent.len());
         }
@@ -282,17 +295,23 @@ impl Ledger {
         Ok(())
     }
 
-    fn write(&mut self, slot: Slot, path: &Path, writes: &[(Shred, Source)], now: UnixMillis) -> Result<(), LedgerError> {
-        if !self.files.contains_key(&slot) {
-            let (file, _) = slot_file::open_for_writing(path, slot, now)?;
-            self.files.insert(slot, file);
-            if self.files.len() > FILES_OPEN_MAX {
-                // Slots are filled in ascending order, by and large.
-                let lowest = self.files.keys().copied().find(|open| *open != slot);
-                lowest.and_then(|lowest| self.files.remove(&lowest));
-            }
+    fn write(
+        &mut self,
+        slot: Slot,
+        path: &Path,
+        writes: &[(Shred, Source)],
+        now: UnixMillis,
+    ) -> Result<(), LedgerError> {
+        let file = match self.files.entry(slot) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => place.insert(slot_file::open_for_writing(path, slot, now)?),
+        };
+        slot_file::write(file, writes).map_err(LedgerError::io("writing", path))?;
+        if self.files.len() > FILES_OPEN_MAX {
+            // Slots are filled in ascending order, by and large.
+            self.files.pop_first();
         }
-        slot_file::write(&self.files[&slot], writes).map_err(LedgerError::io("writing", path))
+        Ok(())
     }
 
     /// The oldest slots leave memory first: replay reads upwards.

@@ -1,10 +1,6 @@
 //! What came of an insert.
 
-use {
-    std::collections::BTreeMap,
-    tandem_shred::Shred,
-    tandem_types::Slot,
-};
+use {std::collections::BTreeMap, tandem_shred::Shred, tandem_types::Slot};
 
 #[derive(Clone, Debug, Default)]
 pub struct InsertReport {

@@ -120,7 +120,10 @@ impl Shared {
     }
 
     pub fn children(&self, slot: Slot) -> Vec<Slot> {
-        unpoisoned(self.children.read()).get(&slot).map(|children| children.iter().copied().collect()).unwrap_or_default()
+        unpoisoned(self.children.read())
+            .get(&slot)
+            .map(|children| children.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     /// Runs `look` on what is known of the slot; reads its file first where needed.

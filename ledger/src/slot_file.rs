@@ -57,24 +57,18 @@ pub fn list(dir: &Path) -> Result<Vec<Slot>, LedgerError> {
     Ok(slots)
 }
 
-/// For writing; a new file gets its header. True: the file is new.
-pub fn open_for_writing(path: &Path, slot: Slot, now: UnixMillis) -> Result<(File, bool), LedgerError> {
+/// For writing; a new file gets its header.
+pub fn open_for_writing(path: &Path, slot: Slot, now: UnixMillis) -> Result<File, LedgerError> {
     let failed = |doing| LedgerError::io(doing, path);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(LedgerError::io("creating", folder))?;
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(failed("opening"))?;
-    let is_new = header(&file, slot).is_none();
-    if is_new {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed("opening"))?;
+    if header(&file, slot).is_none() {
         file.write_all_at(&encode_header(slot, now), 0).map_err(failed("writing"))?;
     }
-    Ok((file, is_new))
+    Ok(file)
 }
 
 /// When the slot's first shred came; `None`: there is no header that holds.
@@ -192,13 +186,11 @@ mod tests {
     fn records_keep_their_place_and_holes_stay_holes() {
         let dir = tempfile::tempdir().unwrap();
         let path = path(dir.path(), 7);
-        let (file, is_new) = open_for_writing(&path, 7, UnixMillis(123)).unwrap();
-        assert!(is_new);
+        let file = open_for_writing(&path, 7, UnixMillis(123)).unwrap();
         let made = testing::slot(7, 6, 3);
         let some: Vec<_> = [0, 1, 5, 40].iter().map(|at| (made.data[*at].clone(), Source::Turbine)).collect();
         write(&file, &some).unwrap();
-        let (file, is_new) = open_for_writing(&path, 7, UnixMillis(999)).unwrap();
-        assert!(!is_new);
+        let file = open_for_writing(&path, 7, UnixMillis(999)).unwrap();
         assert_eq!(header(&file, 7), Some(UnixMillis(123)));
         assert_eq!(header(&file, 8), None);
         assert_eq!(end(&file).unwrap(), 41);
@@ -217,7 +209,7 @@ mod tests {
     fn any_damage_is_corrupt_and_stays_local() {
         let dir = tempfile::tempdir().unwrap();
         let path = path(dir.path(), 7);
-        let (file, _) = open_for_writing(&path, 7, UnixMillis(1)).unwrap();
+        let file = open_for_writing(&path, 7, UnixMillis(1)).unwrap();
         let made = testing::slot(7, 6, 1);
         let three: Vec<_> = made.data[..3].iter().map(|shred| (shred.clone(), Source::Repair)).collect();
         write(&file, &three).unwrap();

@@ -22,6 +22,8 @@ impl Source {
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Self> {
-        [Source::Turbine, Source::Repair, Source::Recovered, Source::Own].into_iter().find(|source| source.code() == code)
+        [Source::Turbine, Source::Repair, Source::Recovered, Source::Own]
+            .into_iter()
+            .find(|source| source.code() == code)
     }
 }

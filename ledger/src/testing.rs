@@ -30,9 +30,9 @@ pub fn version_of(slot: Slot, parent: Slot, batches: u32, flavour: u8) -> Shredd
 pub fn chained(slot: Slot, parent: Slot, batches: u32, flavour: u8, parent_id: BlockId) -> Shredded {
     let mut all = Shredded { data: vec![], code: vec![], next: Cursor::start(parent_id) };
     for batch in 0..batches {
-        let shredder = Shredder::new(slot, parent, VERSION, 1).unwrap();
+        let shredder = Shredder::new(slot, parent, VERSION, 1).expect("a parent below the slot");
         let entries = entries(slot, batch, flavour);
-        let made = shredder.make_entries(sign, all.next, &entries, batch + 1 == batches).unwrap();
+        let made = shredder.make_entries(sign, all.next, &entries, batch + 1 == batches).expect("fits a slot");
         all.data.extend(made.data);
         all.code.extend(made.code);
         all.next = made.next;

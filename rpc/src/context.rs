@@ -5,7 +5,8 @@ use {
     arc_swap::ArcSwap,
     solana_commitment_config::{CommitmentConfig, CommitmentLevel},
     solana_rpc_client_types::response::RpcContactInfo,
-    std::sync::Arc,
+    solana_transaction_status::{TransactionConfirmationStatus, TransactionStatus},
+    std::{ops::RangeInclusive, sync::Arc},
     tandem_bank::Bank,
     tandem_types::{Hash, Keypair, Pubkey, Signature, Slot},
     tokio::sync::broadcast,
@@ -24,7 +25,7 @@ pub struct ChainView {
 
 impl ChainView {
     pub fn at(&self, commitment: Option<CommitmentConfig>) -> &Arc<Bank> {
-        match commitment.map(|config| config.commitment).unwrap_or(CommitmentLevel::Finalized) {
+        match commitment.unwrap_or_default().commitment {
             CommitmentLevel::Processed => &self.processed,
             CommitmentLevel::Confirmed => &self.confirmed,
             CommitmentLevel::Finalized => &self.finalized,
@@ -32,13 +33,17 @@ impl ChainView {
     }
 }
 
-/// What happened to the chain, for subscribers.
+/// What happened to the chain, for subscribers. Whoever sends one has put its block into `History` and the new view into
+/// `Context::chain` before: that is what subscribers look at.
 #[derive(Clone)]
 pub enum ChainEvent {
     Frozen(Arc<Bank>),
     Confirmed(Arc<Bank>),
     Rooted(Slot),
-    Dead { slot: Slot, reason: String },
+    Dead {
+        slot: Slot,
+        reason: String,
+    },
     /// A transaction was taken in here.
     Received(Signature),
 }
@@ -79,41 +84,66 @@ impl Context {
         self.chain.load().at(commitment).clone()
     }
 
-    /// (slot, outcome, commitment reached) of a recent transaction.
-    pub fn status(&self, signature: &Signature) -> Option<Status> {
+    /// How a transaction on the heaviest fork ended, if it is recent enough for the banks to remember.
+    pub fn status(&self, signature: &Signature) -> Option<TransactionStatus> {
         let view = self.chain.load();
-        let (slot, result) = view.processed.signature_status(signature)?;
-        let commitment = if slot <= view.finalized.slot() {
-            CommitmentLevel::Finalized
-        } else if slot <= view.confirmed.slot() {
-            CommitmentLevel::Confirmed
+        let (slot, status) = view.processed.signature_status(signature)?;
+        let (confirmation_status, confirmations) = if slot <= view.finalized.slot() {
+            (TransactionConfirmationStatus::Finalized, None)
         } else {
-            CommitmentLevel::Processed
-        };
-        let confirmations = match commitment {
-            CommitmentLevel::Finalized => None,
-            CommitmentLevel::Confirmed | CommitmentLevel::Processed => {
-                Some(usize::try_from(view.processed.slot().saturating_sub(slot)).unwrap_or(usize::MAX))
+            let depth = usize::try_from(view.processed.slot().saturating_sub(slot)).unwrap_or(usize::MAX);
+            // Where agave counts lockouts of votes, clients only ask whether there is a number.
+            let depth = Some(depth.min(CONFIRMATIONS_MAX));
+            match view.confirmed.signature_status(signature) {
+                Some(_) => (TransactionConfirmationStatus::Confirmed, depth),
+                None => (TransactionConfirmationStatus::Processed, depth),
             }
         };
-        Some(Status { slot, result, commitment, confirmations })
+        let err = status.clone().err();
+        Some(TransactionStatus { slot, confirmations, status, err, confirmation_status: Some(confirmation_status) })
+    }
+
+    /// As `status`, for a transaction that only the history remembers.
+    pub fn old_status(&self, signature: &Signature) -> Option<TransactionStatus> {
+        let (block, index) = self.history.transaction(signature)?;
+        if block.slot > self.bank(None).slot() || !self.history.is_rooted(block.slot) {
+            return None;
+        }
+        let status = block.transactions[index].info.status.clone();
+        Some(TransactionStatus {
+            slot: block.slot,
+            confirmations: None,
+            err: status.clone().err(),
+            status,
+            confirmation_status: Some(TransactionConfirmationStatus::Finalized),
+        })
+    }
+
+    /// Slots in `range` of blocks that are `tip` or its ancestors, ascending, at most `limit`.
+    pub fn blocks(&self, tip: &Arc<Bank>, range: RangeInclusive<Slot>, limit: usize) -> Vec<Slot> {
+        let last = tip.slot().min(*range.end());
+        let mut slots = self.history.rooted(*range.start(), last, limit);
+        if slots.len() < limit {
+            let rooted = self.history.highest_rooted();
+            let mut newer = Vec::new();
+            let mut next = Some(tip.clone());
+            while let Some(bank) = next.filter(|bank| rooted.is_none_or(|rooted| bank.slot() > rooted)) {
+                if range.contains(&bank.slot()) {
+                    newer.push(bank.slot());
+                }
+                next = bank.parent();
+            }
+            slots.extend(newer.into_iter().rev());
+            slots.truncate(limit);
+        }
+        slots
+    }
+
+    /// Whether the block of `slot` is `tip` or one of its ancestors.
+    pub fn is_on_chain(&self, tip: &Arc<Bank>, slot: Slot) -> bool {
+        !self.blocks(tip, slot..=slot, 1).is_empty()
     }
 }
 
-pub struct Status {
-    pub slot: Slot,
-    pub result: Result<(), tandem_types::TransactionError>,
-    pub commitment: CommitmentLevel,
-    pub confirmations: Option<usize>,
-}
-
-impl Status {
-    pub fn reached(&self, wanted: Option<CommitmentConfig>) -> bool {
-        let rank = |level: CommitmentLevel| match level {
-            CommitmentLevel::Processed => 0,
-            CommitmentLevel::Confirmed => 1,
-            CommitmentLevel::Finalized => 2,
-        };
-        rank(self.commitment) >= rank(wanted.unwrap_or_default().commitment)
-    }
-}
+/// Agave counts at most as many as a tower has votes (vote-interface: MAX_LOCKOUT_HISTORY).
+const CONFIRMATIONS_MAX: usize = 31;

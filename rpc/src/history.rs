@@ -2,11 +2,15 @@
 //! Bounded by bytes: the oldest blocks leave first.
 
 use {
+    solana_account::ReadableAccount,
+    solana_clock::Clock,
+    solana_sdk_ids::sysvar,
     std::{
         collections::{BTreeMap, HashMap, HashSet},
-        sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+        sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     },
-    tandem_bank::CommitInfo,
+    tandem_bank::{Bank, CommitInfo, PreparedTx},
+    tandem_epoch::RewardInfo,
     tandem_types::{Hash, Pubkey, Signature, Slot, UnixTimestamp, VersionedTransaction},
 };
 
@@ -14,8 +18,15 @@ use {
 pub struct TransactionRecord {
     pub transaction: VersionedTransaction,
     pub info: CommitInfo,
-    /// All accounts, those from lookup tables too.
+    /// All accounts, those from lookup tables too: first the writable ones of these, then the read-only ones.
     pub accounts: Vec<Pubkey>,
+}
+
+impl TransactionRecord {
+    pub fn new(tx: &PreparedTx, info: CommitInfo) -> Self {
+        let accounts = tx.message().account_keys().iter().copied().collect();
+        Self { transaction: tx.to_versioned_transaction(), info, accounts }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +38,41 @@ pub struct BlockRecord {
     pub block_height: u64,
     pub block_time: UnixTimestamp,
     pub transactions: Vec<TransactionRecord>,
+    /// Fees, commissions, stake rewards.
+    pub rewards: Vec<(Pubkey, RewardInfo)>,
+}
+
+impl BlockRecord {
+    /// Of a frozen bank that is not rooted yet.
+    pub fn new(bank: &Bank, transactions: Vec<TransactionRecord>) -> Self {
+        Self {
+            slot: bank.slot(),
+            parent: bank.parent_slot(),
+            blockhash: bank.last_blockhash(),
+            previous_blockhash: bank.parent().map(|parent| parent.last_blockhash()).unwrap_or_default(),
+            block_height: bank.block_height(),
+            block_time: clock(bank).unix_timestamp,
+            transactions,
+            rewards: bank.rewards(),
+        }
+    }
+
+    /// Roughly what it occupies.
+    fn bytes(&self) -> usize {
+        let of = |record: &TransactionRecord| {
+            let logs: usize = record.info.logs.iter().flatten().map(|line| line.len() + 24).sum();
+            let inner: usize = record.info.inner_instructions.iter().flatten().flatten().map(|_| 128).sum();
+            let data: usize = record.transaction.message.instructions().iter().map(|each| each.data.len() + 72).sum();
+            1024 + record.accounts.len() * 96 + logs + inner + data + record.transaction.signatures.len() * 64
+        };
+        256 + self.rewards.len() * 64 + self.transactions.iter().map(of).sum::<usize>()
+    }
+}
+
+/// What programs see as the time of this bank.
+pub fn clock(bank: &Bank) -> Clock {
+    let account = bank.account(&sysvar::clock::id());
+    account.and_then(|account| bincode::deserialize(account.data()).ok()).unwrap_or_default()
 }
 
 pub struct History {
@@ -39,39 +85,35 @@ struct Inner {
     blocks: BTreeMap<Slot, Arc<BlockRecord>>,
     by_signature: HashMap<Signature, (Slot, usize)>,
     bytes: usize,
-    /// Slots of the rooted chain since this process started: 8 bytes a block, kept.
+    /// Slots of the rooted chain and their times; of these many more are kept than of blocks.
     rooted: BTreeMap<Slot, UnixTimestamp>,
-    signatures_per_sample: Vec<Sample>,
+    samples: Vec<Sample>,
+    /// Counts for the sample that is being taken, and when that began.
+    sampling: Option<(UnixTimestamp, Sample)>,
 }
 
 /// Pace of the chain over a while, for `getRecentPerformanceSamples`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
+    /// The last.
     pub slot: Slot,
     pub slots: u64,
     pub transactions: u64,
+    pub non_votes: u64,
     pub seconds: u16,
 }
-
-const SAMPLES_MAX: usize = 720;
 
 impl History {
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, inner: RwLock::default() }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A block was frozen. Blocks of forks that die are dropped by `root`.
     pub fn add(&self, block: BlockRecord) {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.write();
         inner.remove(block.slot);
         inner.bytes += block.bytes();
-        for (index, record) in block.transactions.iter().enumerate() {
-            inner.by_signature.insert(record.info.signature, (block.slot, index));
-        }
+        inner.index(&block);
         inner.blocks.insert(block.slot, Arc::new(block));
         while inner.bytes > self.bytes_max {
             let Some(oldest) = inner.blocks.keys().next().copied() else { break };
@@ -82,14 +124,26 @@ impl History {
     /// The slots of `chain` are final, with their times; what lies between them is not.
     pub fn root(&self, chain: &[(Slot, UnixTimestamp)]) {
         let Some((highest, _)) = chain.iter().max() else { return };
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.write();
         let from = inner.rooted.keys().next_back().map_or(0, |slot| slot + 1);
-        inner.rooted.extend(chain.iter().copied());
         let kept: HashSet<Slot> = chain.iter().map(|(slot, _)| *slot).collect();
-        let dead: Vec<Slot> =
-            inner.blocks.range(from..=*highest).map(|(slot, _)| *slot).filter(|slot| !kept.contains(slot)).collect();
+        let newer = inner.blocks.range(from..=(*highest).max(from)).map(|(slot, _)| *slot);
+        let dead: Vec<Slot> = newer.filter(|slot| slot <= highest && !kept.contains(slot)).collect();
         for slot in dead {
             inner.remove(slot);
+        }
+        let mut chain = chain.to_vec();
+        chain.sort_unstable();
+        for (slot, time) in chain {
+            if let Some(block) = inner.blocks.get(&slot).cloned() {
+                // A transaction may have been in a block that died, too: now this one is where it is.
+                inner.index(&block);
+            }
+            inner.count(slot, time);
+            inner.rooted.insert(slot, time);
+        }
+        while inner.rooted.len() > ROOTED_MAX {
+            inner.rooted.pop_first();
         }
     }
 
@@ -127,37 +181,32 @@ impl History {
         Some((inner.blocks.get(slot)?.clone(), *index))
     }
 
-    /// Newest first, up to `limit`, below the block of `before` and above that of `until`.
-    pub fn of_address(&self, address: &Pubkey, highest: Slot, limit: usize) -> Vec<(Arc<BlockRecord>, usize)> {
-        let inner = self.read();
-        let mut found = Vec::new();
-        for block in inner.blocks.range(..=highest).rev().map(|(_, block)| block) {
-            for (index, record) in block.transactions.iter().enumerate().rev() {
-                if record.accounts.contains(address) {
-                    found.push((block.clone(), index));
-                    if found.len() == limit {
-                        return found;
-                    }
-                }
-            }
-        }
-        found
+    /// Blocks up to `highest`, newest first. A copy, so that whoever walks it does not hold up the chain.
+    pub fn newest(&self, highest: Slot, limit: usize) -> Vec<Arc<BlockRecord>> {
+        self.read().blocks.range(..=highest).rev().take(limit).map(|(_, block)| block.clone()).collect()
     }
 
-    pub fn add_sample(&self, sample: Sample) {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        inner.signatures_per_sample.push(sample);
-        if inner.signatures_per_sample.len() > SAMPLES_MAX {
-            inner.signatures_per_sample.remove(0);
-        }
-    }
-
+    /// Newest first.
     pub fn samples(&self, limit: usize) -> Vec<Sample> {
-        self.read().signatures_per_sample.iter().rev().take(limit).copied().collect()
+        self.read().samples.iter().rev().take(limit).copied().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
+    fn index(&mut self, block: &BlockRecord) {
+        for (index, record) in block.transactions.iter().enumerate() {
+            self.by_signature.insert(record.info.signature, (block.slot, index));
+        }
+    }
+
     fn remove(&mut self, slot: Slot) {
         let Some(block) = self.blocks.remove(&slot) else { return };
         self.bytes -= block.bytes();
@@ -167,18 +216,36 @@ impl Inner {
             }
         }
     }
-}
 
-impl BlockRecord {
-    /// Roughly what it occupies.
-    fn bytes(&self) -> usize {
-        let of = |record: &TransactionRecord| {
-            let logs: usize = record.info.logs.iter().flatten().map(|line| line.len() + 24).sum();
-            512 + record.accounts.len() * 48 + logs + record.transaction.signatures.len() * 64 + 512
-        };
-        256 + self.transactions.iter().map(of).sum::<usize>()
+    /// Adds a rooted block to the sample, and ends that when it is old enough.
+    fn count(&mut self, slot: Slot, time: UnixTimestamp) {
+        let (transactions, votes) = self.blocks.get(&slot).map_or((0, 0), |block| {
+            let votes = block.transactions.iter().filter(|record| record.info.is_simple_vote).count();
+            (block.transactions.len() as u64, votes as u64)
+        });
+        let before = self.rooted.keys().next_back().copied().unwrap_or(slot);
+        let (start, sample) = self.sampling.get_or_insert((time, Sample::default()));
+        sample.slot = slot;
+        sample.slots += slot.saturating_sub(before);
+        sample.transactions += transactions;
+        sample.non_votes += transactions - votes;
+        let seconds = time.saturating_sub(*start);
+        if seconds >= SAMPLE_SECONDS {
+            self.samples.push(Sample { seconds: u16::try_from(seconds).unwrap_or(u16::MAX), ..*sample });
+            self.sampling = Some((time, Sample::default()));
+            if self.samples.len() > SAMPLES_MAX {
+                self.samples.remove(0);
+            }
+        }
     }
 }
+
+/// Over four days of 400 ms slots.
+const ROOTED_MAX: usize = 1_000_000;
+/// solana-core-4.2.2 sample_performance_service.rs: SAMPLE_INTERVAL.
+const SAMPLE_SECONDS: i64 = 60;
+/// solana-rpc-4.2.2 rpc.rs: PERFORMANCE_SAMPLES_LIMIT.
+pub const SAMPLES_MAX: usize = 720;
 
 #[cfg(test)]
 mod tests {
@@ -212,6 +279,7 @@ mod tests {
             block_height: slot,
             block_time: 1000 + slot as i64,
             transactions,
+            rewards: Vec::new(),
         }
     }
 
@@ -241,13 +309,31 @@ mod tests {
     }
 
     #[test]
-    fn an_addresss_transactions_come_newest_first() {
+    fn a_transaction_on_two_forks_is_found_on_the_one_that_was_rooted() {
         let history = History::new(1 << 20);
-        history.add(block(1, &[7, 8]));
+        history.add(block(1, &[7]));
         history.add(block(2, &[7]));
-        let found = history.of_address(&Pubkey::from([7; 32]), 5, 10);
-        assert_eq!(found.iter().map(|(block, _)| block.slot).collect::<Vec<_>>(), [2, 1]);
-        assert_eq!(history.of_address(&Pubkey::from([7; 32]), 5, 1).len(), 1);
-        assert_eq!(history.of_address(&Pubkey::from([7; 32]), 1, 10).len(), 1);
+        history.root(&[(1, 1001), (3, 1003)]);
+        let (found, index) = history.transaction(&Signature::from([7; 64])).unwrap();
+        assert_eq!((found.slot, index), (1, 0));
+    }
+
+    #[test]
+    fn blocks_come_newest_first() {
+        let history = History::new(1 << 20);
+        (1..=5).for_each(|slot| history.add(block(slot, &[])));
+        assert_eq!(history.newest(4, 2).iter().map(|block| block.slot).collect::<Vec<_>>(), [4, 3]);
+    }
+
+    #[test]
+    fn a_sample_of_the_pace_is_taken_every_minute() {
+        let history = History::new(1 << 20);
+        history.root(&[(10, 1000)]);
+        history.add(block(12, &[1, 2]));
+        history.root(&[(12, 1030)]);
+        assert_eq!(history.samples(10), []);
+        history.root(&[(40, 1061)]);
+        let sample = Sample { slot: 40, slots: 30, transactions: 2, non_votes: 2, seconds: 61 };
+        assert_eq!(history.samples(10), [sample]);
     }
 }

@@ -1,4 +1,5 @@
-//! Reading parameters: strings to keys, commitments, limits.
+//! Reading parameters: positions, strings to keys, commitments, limits. Texts of errors are those of agave, whose are
+//! those of jsonrpc-derive and rpc.rs.
 
 use {
     crate::{
@@ -6,58 +7,87 @@ use {
         error::{Reply, invalid, min_context_slot},
     },
     base64::{Engine, prelude::BASE64_STANDARD},
-    jsonrpsee::types::Params,
+    jsonrpsee::types::{ErrorObjectOwned, Params},
     serde::de::DeserializeOwned,
     serde_json::Value,
     solana_commitment_config::CommitmentConfig,
-    solana_rpc_client_types::response::{Response, RpcResponseContext},
-    std::{str::FromStr, sync::Arc},
+    solana_message::{VersionedMessage, v1::MAX_TRANSACTION_SIZE},
+    solana_rpc_client_types::{
+        config::RpcContextConfig,
+        response::{Response, RpcResponseContext},
+    },
+    solana_transaction_status::{TransactionBinaryEncoding, UiTransactionEncoding},
+    std::{fmt::Display, ops::RangeInclusive, str::FromStr, sync::Arc},
     tandem_bank::Bank,
-    tandem_types::{Hash, PACKET_BYTES_MAX, Pubkey, Signature, Slot, VersionedTransaction},
+    tandem_types::{PACKET_BYTES_MAX, Pubkey, Signature, Slot, VersionedTransaction},
 };
 
-/// The parameters of one call, by position. JSON `null` and "left out" are the same.
+/// The parameters of one call, by position. For optional ones JSON `null` and "left out" are the same.
 pub struct Args(Vec<Value>);
 
 impl Args {
-    pub fn of(params: &Params<'_>) -> Reply<Self> {
-        if params.as_str().is_none_or(|text| text.trim().is_empty() || text.trim() == "null") {
-            return Ok(Self(Vec::new()));
+    /// `count`: how many the method takes.
+    pub fn of(params: &Params<'_>, count: RangeInclusive<usize>) -> Reply<Self> {
+        let text = params.as_str().map_or("", str::trim);
+        let given: Vec<Value> = match text.as_bytes().first() {
+            None => Vec::new(),
+            Some(b'[') => serde_json::from_str(text).map_err(|error| invalid(format!("Invalid params: {error}.")))?,
+            Some(_) if text == "null" => Vec::new(),
+            Some(_) => return Err(invalid("`params` should be an array")),
+        };
+        let (least, most) = count.into_inner();
+        if given.len() < least {
+            return Err(invalid(format!("`params` should have at least {least} argument(s)")));
         }
-        params.parse::<Vec<Value>>().map(Self)
+        if given.len() > most {
+            let expected = match most {
+                0 => "No parameters were expected".to_owned(),
+                _ => format!("Expected from {least} to {most} parameters."),
+            };
+            let got = format!("Got: {}", given.len());
+            return Err(ErrorObjectOwned::owned(-32602, format!("Invalid parameters: {expected}"), Some(got)));
+        }
+        Ok(Self(given))
+    }
+
+    pub fn none(params: &Params<'_>) -> Reply<()> {
+        Self::of(params, 0..=0).map(|_| ())
     }
 
     pub fn optional<T: DeserializeOwned>(&self, index: usize) -> Reply<Option<T>> {
         match self.0.get(index) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value.clone())
-                .map(Some)
-                .map_err(|error| invalid(format!("Invalid params: parameter {}: {error}.", index + 1))),
+            Some(value) => read(value).map(Some),
         }
     }
 
+    pub fn or_default<T: DeserializeOwned + Default>(&self, index: usize) -> Reply<T> {
+        self.optional(index).map(Option::unwrap_or_default)
+    }
+
     pub fn required<T: DeserializeOwned>(&self, index: usize) -> Reply<T> {
-        self.optional(index)?.ok_or_else(|| invalid(format!("Invalid params: parameter {} is missing.", index + 1)))
+        read(self.0.get(index).unwrap_or(&Value::Null))
     }
 
     pub fn pubkey(&self, index: usize) -> Reply<Pubkey> {
-        pubkey(&self.required::<String>(index)?)
+        parse(&self.required::<String>(index)?)
+    }
+
+    pub fn signature(&self, index: usize) -> Reply<Signature> {
+        parse(&self.required::<String>(index)?)
     }
 }
 
-pub fn pubkey(text: &str) -> Reply<Pubkey> {
-    Pubkey::from_str(text).map_err(|error| invalid(format!("Invalid param: {error:?}")))
+fn read<T: DeserializeOwned>(value: &Value) -> Reply<T> {
+    T::deserialize(value).map_err(|error| invalid(format!("Invalid params: {error}.")))
 }
 
-pub fn signature(text: &str) -> Reply<Signature> {
-    Signature::from_str(text).map_err(|error| invalid(format!("Invalid param: {error:?}")))
+/// A key, a signature or a hash.
+pub fn parse<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> Reply<T> {
+    text.parse().map_err(|error| invalid(format!("Invalid param: {error:?}")))
 }
 
-pub fn hash(text: &str) -> Reply<Hash> {
-    Hash::from_str(text).map_err(|error| invalid(format!("Invalid param: {error:?}")))
-}
-
-/// The bank of a commitment, no older than `min_context_slot`.
+/// The bank of a commitment, no older than `minContextSlot`.
 pub fn bank(context: &Context, commitment: Option<CommitmentConfig>, min: Option<Slot>) -> Reply<Arc<Bank>> {
     let bank = context.bank(commitment);
     match min {
@@ -66,46 +96,117 @@ pub fn bank(context: &Context, commitment: Option<CommitmentConfig>, min: Option
     }
 }
 
+pub fn bank_of(context: &Context, config: RpcContextConfig) -> Reply<Arc<Bank>> {
+    bank(context, config.commitment, config.min_context_slot)
+}
+
 /// A value with the slot it is from.
 pub fn with_context<T>(bank: &Bank, value: T) -> Response<T> {
     Response { context: RpcResponseContext::new(bank.slot()), value }
 }
 
-/// Config objects of which only `commitment` and `minContextSlot` matter.
-#[derive(serde::Deserialize, Default, Clone, Copy)]
-#[serde(rename_all = "camelCase")]
-pub struct ContextConfig {
-    #[serde(flatten)]
-    pub commitment: Option<CommitmentConfig>,
-    pub min_context_slot: Option<Slot>,
+/// What is asked of blocks that were agreed on cannot be asked of the tip (rpc.rs: check_is_at_least_confirmed).
+pub fn at_least_confirmed(commitment: Option<CommitmentConfig>) -> Reply<CommitmentConfig> {
+    let commitment = commitment.unwrap_or_default();
+    if commitment.is_at_least_confirmed() {
+        Ok(commitment)
+    } else {
+        Err(invalid("Method does not support commitment below `confirmed`"))
+    }
 }
 
-/// A transaction in base58 (the default of old clients) or base64.
-pub fn transaction(text: &str, encoding: Option<&str>) -> Reply<(Vec<u8>, VersionedTransaction)> {
-    let bytes = match encoding.unwrap_or("base58") {
-        "base58" => {
-            // Base58 decoding is quadratic: refuse early what cannot fit (agave rpc.rs:MAX_BASE58_SIZE).
-            if text.len() > 1683 {
-                return Err(invalid(format!("base58 encoded transaction too large: {} bytes", text.len())));
-            }
-            bs58::decode(text).into_vec().map_err(|error| invalid(format!("invalid base58 encoding: {error:?}")))?
-        }
-        "base64" => {
-            if text.len() > 1644 * 4 {
-                return Err(invalid(format!("base64 encoded transaction too large: {} bytes", text.len())));
-            }
-            BASE64_STANDARD.decode(text).map_err(|error| invalid(format!("invalid base64 encoding: {error:?}")))?
-        }
-        other => return Err(invalid(format!("unsupported encoding: {other}. Supported encodings: base58, base64"))),
+/// A transaction and its bytes, in base58 (the default of old clients) or base64.
+pub fn transaction(text: &str, encoding: Option<UiTransactionEncoding>) -> Reply<(Vec<u8>, VersionedTransaction)> {
+    let encoding = encoding.unwrap_or(UiTransactionEncoding::Base58);
+    let binary = encoding.into_binary_encoding().ok_or_else(|| {
+        invalid(format!("unsupported encoding: {encoding}. Supported encodings: base58, base64"))
+    })?;
+    let bytes = decode(text, binary)?;
+    let transaction = wincode::deserialize(&bytes).map_err(|error| undecodable("transaction", error))?;
+    Ok((bytes, transaction))
+}
+
+/// A message without signatures, in base64.
+pub fn message(text: &str) -> Reply<VersionedMessage> {
+    let bytes = decode(text, TransactionBinaryEncoding::Base64)?;
+    wincode::deserialize(&bytes).map_err(|error| undecodable("message", error))
+}
+
+fn undecodable(what: &str, error: impl Display) -> ErrorObjectOwned {
+    invalid(format!("failed to deserialize {what}: {error}"))
+}
+
+fn decode(text: &str, encoding: TransactionBinaryEncoding) -> Reply<Vec<u8>> {
+    // Messages of version 1 begin with 0x81 or more: that can be told from the first two characters (rpc.rs:
+    // V1_BASE64_PREFIX_LOWER_BOUND). Base58 was not extended to them.
+    let is_long = text.as_bytes().get(..2).is_some_and(|start| start >= b"gQ");
+    let (name, text_max, bytes_max) = match encoding {
+        TransactionBinaryEncoding::Base58 => ("base58", BASE58_TEXT_MAX, PACKET_BYTES_MAX),
+        TransactionBinaryEncoding::Base64 if is_long => ("base64", base64_length(MAX_TRANSACTION_SIZE), MAX_TRANSACTION_SIZE),
+        TransactionBinaryEncoding::Base64 => ("base64", base64_length(PACKET_BYTES_MAX), PACKET_BYTES_MAX),
     };
-    if bytes.len() > PACKET_BYTES_MAX {
+    // Before decoding: base58 takes time that grows with the square of the length.
+    if text.len() > text_max {
+        let length = text.len();
         return Err(invalid(format!(
-            "decoded transaction too large: {} bytes (max: {PACKET_BYTES_MAX} bytes)",
-            bytes.len()
+            "{name} encoded transaction too large: {length} bytes (max: encoded/raw {text_max}/{bytes_max})"
         )));
     }
-    let transaction: VersionedTransaction = bincode::deserialize(&bytes)
-        .map_err(|error| invalid(format!("failed to deserialize transaction: {error}")))?;
-    transaction.sanitize().map_err(|error| invalid(format!("invalid transaction: {error}")))?;
-    Ok((bytes, transaction))
+    let bytes = match encoding {
+        TransactionBinaryEncoding::Base58 => bs58::decode(text).into_vec().map_err(|error| format!("{error:?}")),
+        TransactionBinaryEncoding::Base64 => BASE64_STANDARD.decode(text).map_err(|error| format!("{error:?}")),
+    };
+    let bytes = bytes.map_err(|error| invalid(format!("invalid {name} encoding: {error}")))?;
+    if bytes.len() > bytes_max {
+        let length = bytes.len();
+        return Err(invalid(format!("decoded transaction too large: {length} bytes (max: {bytes_max} bytes)")));
+    }
+    Ok(bytes)
+}
+
+const fn base64_length(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+/// 1232 bytes in base58 (rpc.rs: MAX_BASE58_SIZE).
+const BASE58_TEXT_MAX: usize = 1683;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(text: &str, count: RangeInclusive<usize>) -> Reply<Args> {
+        Args::of(&Params::new(Some(text)), count)
+    }
+
+    fn message_of<T>(reply: Reply<T>) -> String {
+        reply.err().expect("an error").message().to_owned()
+    }
+
+    #[test]
+    fn counts_of_parameters_are_checked_as_agave_does() {
+        assert_eq!(message_of(args("[]", 1..=2)), "`params` should have at least 1 argument(s)");
+        assert_eq!(message_of(args("[1,2,3]", 1..=2)), "Invalid parameters: Expected from 1 to 2 parameters.");
+        assert_eq!(message_of(args("[1]", 0..=0)), "Invalid parameters: No parameters were expected");
+        assert_eq!(message_of(args("{\"a\":1}", 0..=1)), "`params` should be an array");
+        assert!(args("null", 0..=0).is_ok());
+        assert!(Args::of(&Params::new(None), 0..=1).is_ok());
+    }
+
+    #[test]
+    fn null_stands_for_an_optional_parameter_only() {
+        let args = args("[null, null]", 1..=2).unwrap();
+        assert_eq!(args.optional::<u64>(1).unwrap(), None);
+        assert_eq!(message_of(args.required::<u64>(0)), "Invalid params: invalid type: null, expected u64.");
+    }
+
+    #[test]
+    fn long_and_broken_transactions_are_refused() {
+        let base64 = Some(UiTransactionEncoding::Base64);
+        assert!(message_of(transaction(&"1".repeat(1684), None)).contains("1684 bytes (max: encoded/raw 1683/1232)"));
+        assert!(message_of(transaction(&"A".repeat(1648), base64)).contains("too large"));
+        assert!(message_of(transaction("gQ==", base64)).starts_with("failed to deserialize transaction"));
+        assert!(message_of(transaction("0", None)).starts_with("invalid base58 encoding"));
+        assert!(message_of(transaction("a", Some(UiTransactionEncoding::Json))).starts_with("unsupported encoding: json"));
+    }
 }

@@ -23,7 +23,9 @@ pub enum Violation {
     TooManyVotes(usize),
     #[error("the tower's vote for slot {0} does not come after the one before it or after the root")]
     SlotOrder(Slot),
-    #[error("the tower's vote for slot {slot} has {count} confirmations, which is none, more than 31, or not fewer than the vote below it")]
+    #[error(
+        "the tower's vote for slot {slot} has {count} confirmations, which is none, more than 31, or not fewer than the vote below it"
+    )]
     Confirmations { slot: Slot, count: u32 },
     #[error("slot {slot} is not newer than the last vote, for {last}")]
     NotNewer { slot: Slot, last: Slot },
@@ -147,7 +149,11 @@ const VOTES_MAX: usize = 31;
 
 #[cfg(test)]
 mod tests {
-    use {super::*, proptest::prelude::*, tandem_types::{Hash, Pubkey}};
+    use {
+        super::*,
+        proptest::prelude::*,
+        tandem_types::{Hash, Pubkey},
+    };
 
     fn tower(text: &str) -> Tower {
         let mut tower = Tower::default();
@@ -251,7 +257,8 @@ mod tests {
         let recorded = tower("1/2 2/1");
         let refresh = decision(VoteKind::Refresh, recorded.clone());
         let last = LastVote { slot: 2, hash: refresh.hash, block_id: refresh.block_id, timestamp: Some(1) };
-        let later = VoteDecision { timestamp: Some(2), recent_blockhash: Hash::new_from_array([9; 32]), ..refresh.clone() };
+        let later =
+            VoteDecision { timestamp: Some(2), recent_blockhash: Hash::new_from_array([9; 32]), ..refresh.clone() };
         assert_eq!(check(&recorded, Some(&last), &later), Ok(()));
         assert_eq!(check(&recorded, None, &refresh), Err(Violation::RefreshSlot { slot: 2, last: None }));
         let other_hash = VoteDecision { hash: Hash::new_from_array([7; 32]), ..refresh.clone() };

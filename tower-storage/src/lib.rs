@@ -11,6 +11,7 @@ mod decision;
 mod error;
 mod exchange;
 mod file;
+mod known;
 mod pace;
 mod store;
 #[cfg(test)]
@@ -23,9 +24,8 @@ pub use {
     error::{ClaimError, RecordError, StoreError},
     exchange::{ExchangeError, export_tower, import_tower},
     file::{FileKv, FileKvError},
+    known::{Known, KnownError},
     pace::{Pace, SystemPace},
-    store::{
-        Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, StoreSnapshot,
-    },
+    store::{Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, StoreSnapshot},
     tower::{BadTower, LastVote, StoredTower, TowerSigner},
 };

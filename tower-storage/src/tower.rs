@@ -58,13 +58,9 @@ impl StoredTower {
         let file = SavedTowerFile::decode(&bytes).map_err(unreadable)?;
         file.verify(&identity).map_err(unreadable)?;
         let saved = &file.tower;
-        let tower =
-            Tower { votes: saved.vote_state.votes.iter().copied().collect(), root: saved.vote_state.root };
+        let tower = Tower { votes: saved.vote_state.votes.iter().copied().collect(), root: saved.vote_state.root };
         well_formed(&tower).map_err(|violation| BadTower::Malformed { identity, violation })?;
-        let last_vote = match tower.last_slot() {
-            None => None,
-            Some(slot) => Some(last_vote(slot, &saved.last_vote)),
-        };
+        let last_vote = tower.last_slot().map(|slot| last_vote(slot, &saved.last_vote));
         let (last, named) = (tower.last_slot(), saved.last_vote.last_slot());
         if last.is_some() && last != named {
             return Err(BadTower::LastVote { identity, last, named });
@@ -82,8 +78,7 @@ impl StoredTower {
         signer: &dyn TowerSigner,
     ) -> Option<Self> {
         let VoteDecision { slot, hash, block_id, timestamp, tower, .. } = decision;
-        let update =
-            LastUpdate { lockouts: tower.votes.clone(), root: tower.root, hash: *hash, timestamp: *timestamp };
+        let update = LastUpdate { lockouts: tower.votes.clone(), root: tower.root, hash: *hash, timestamp: *timestamp };
         let last = tower_file::LastVote::TowerSync { update, block_id: *block_id };
         let votes = tower.votes.iter().copied().collect();
         let mut saved = SavedTower::new(signer.identity(), votes, tower.root, last);

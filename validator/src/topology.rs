@@ -10,9 +10,11 @@ use {
     tandem_bank::Bank,
     tandem_env::{Doorbell, Rx, Tx, link},
     tandem_gossip::Publication,
-    tandem_identity::{LeaderSlotClaim, Permit},
+    tandem_identity::Permit,
     tandem_net::Packet,
+    tandem_role::event::ReadId,
     tandem_shred::Shred,
+    tandem_tower_storage::LeaderSlotClaim,
     tandem_types::{BlockId, BlockKey, Pubkey, Slot, VersionedTransaction},
     tandem_vote as vote,
     tandem_wire::contact_info::ContactInfo,
@@ -86,7 +88,7 @@ pub enum PromiseInput {
 pub enum StoreCommand {
     /// From now on the store of this identity is meant.
     Open { identity: Pubkey },
-    Read,
+    Read { read: ReadId },
     WriteIntent { owner_revision: u64, term_seen: tandem_types::Term, from: String, deadline_ms: u64, reason: String },
     Claim { owner_revision: u64, term_seen: tandem_types::Term, previous_host: Option<String>, reason: String, slot: Slot },
     /// No tower in the store: votes are checked against the chain's.
@@ -100,13 +102,13 @@ pub enum StoreCommand {
 /// To the producer.
 pub enum ProducerInput {
     /// Build the next block on this one.
-    Reset { bank: Arc<Bank> },
+    Reset { bank: Arc<Bank>, propagated: bool },
     SlotClaimed(LeaderSlotClaim),
     SlotRefused(Slot),
     /// The ledger refused our shreds of this slot: another version of it is known.
     OwnRefused(Slot),
     /// The role machine lets this node lead for `identity`.
-    Allow { identity: Pubkey, watermark: Option<Slot> },
+    Allow { identity: Pubkey, permit: Permit },
     Halt { abandon: bool },
     Observed { pending_forks: Vec<Slot> },
 }
@@ -125,11 +127,10 @@ pub enum RoleInput {
     /// The store answered a claim: its tower and watermark, for adoption.
     Claimed(Box<tandem_tower_storage::Claim>),
     /// The vote stage looked at the tower to adopt.
-    Prepared { last_vote: Option<Slot>, last_vote_replayed: bool, free_from: Slot },
+    Prepared { last_vote: Option<BlockKey>, last_vote_replayed: bool, free_from: Slot },
     /// The producer has no slot in production and starts none.
     ProducerHalted,
     Quarantine { reason: String },
-    Voted { slot: Slot },
     SeenElsewhere,
 }
 

@@ -25,6 +25,8 @@ pub struct Views {
     pub root: AtomicU64,
     /// Highest slot any sign of the cluster named: turbine shreds, votes, EpochSlots. Written by whoever sees one.
     pub cluster_tip: AtomicU64,
+    /// Newest vote of our vote account seen in gossip or on the vote port; written by the vote stage.
+    pub own_vote_seen: AtomicU64,
     /// The other nodes; written by the gossip stage.
     pub peers: ArcSwap<Vec<ContactInfo>>,
     /// Ourselves as we announce it; written by the gossip stage.

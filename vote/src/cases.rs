@@ -81,12 +81,12 @@ fn votes_in_gossip_count_for_a_switch_but_not_as_weight() {
     );
     check(
         "
-        voters me=10 a=30 b=60
+        voters me=40 a=20 b=40
         forks 1-2-3, 1-4-7-8
         adopt 1 2 3
-        freeze 7 : a=4 => hold 7: switch 30/100
-        gossip b=8 => nothing
-        freeze 8 => switch 8 (1 8)
+        freeze 7 : a=4 => hold 7: switch 20/100
+        gossip b=7 => nothing
+        time 100   => switch 7 (1 7)
         ",
     );
 }
@@ -102,6 +102,7 @@ fn votes_on_our_side_are_no_evidence() {
         freeze 5 : a=4 => hold 5: switch 37/100
         freeze 9 : b=6 => hold 9: switch 38/100
         gossip a=5 => nothing
+        time 100   => nothing
         ",
     );
 }
@@ -238,8 +239,8 @@ fn standby_follows_the_clusters_root_and_decides_nothing() {
 
 #[test]
 fn the_thirty_second_vote_roots_the_first() {
-    let freezes: String = (1..=31)
-        .map(|slot| format!("freeze {} : me={slot} => vote {}\n", slot + 1, slot + 1)).collect();
+    let freezes: String =
+        (1..=31).map(|slot| format!("freeze {} : me={slot} => vote {}\n", slot + 1, slot + 1)).collect();
     let freezes = freezes.replace("=> vote 32", "=> vote 32, root 1").replace("freeze 3 ", "freeze 40\nfreeze 3 ");
     let case = format!("forks {}, 1-40\nadopt\nfreeze 1\n{freezes}", chain(1, 36));
     let world = play(&format!("{case}\nfreeze 33 : me=32 => vote 33, root 2\nfreeze 34 : me=33"));
@@ -570,7 +571,8 @@ fn we_wait_until_our_own_block_is_seen() {
         lead 1
         adopt
         freeze 2 => vote 1, hold 2: own 1 unseen
-        gossip a=1 => vote 2 (1 2)
+        gossip a=1 => nothing
+        time 100   => vote 2 (1 2)
         ",
     );
 }

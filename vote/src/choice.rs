@@ -75,7 +75,8 @@ impl Situation<'_> {
     }
 
     fn is_rooted(&self, block: &BlockKey) -> bool {
-        *block == self.forks.root() || (block.slot < self.forks.root().slot && self.rooted.contains(block.slot, self.forks))
+        *block == self.forks.root()
+            || (block.slot < self.forks.root().slot && self.rooted.contains(block.slot, self.forks))
     }
 
     /// That an old block is not voted for needs no explanation.

@@ -77,7 +77,9 @@ impl Confirmations {
 
     pub fn voters(&self, key: BlockKey) -> Vec<VoterIx> {
         let mut versions = self.slots.get(&key.slot).into_iter().flatten();
-        versions.find(|version| version.hash == key.hash).map_or_else(Vec::new, |version| version.voters.iter().collect())
+        versions
+            .find(|version| version.hash == key.hash)
+            .map_or_else(Vec::new, |version| version.voters.iter().collect())
     }
 
     pub fn forget_before(&mut self, slot: Slot) {

@@ -14,6 +14,7 @@ impl Voter {
     pub(crate) fn decide(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.follow_majority_root(out);
         self.refresh_at = None;
+        self.recheck_at = None;
         let choice = self.choose();
         if let Some(to) = choice.reset
             && self.reset != Some(to)

@@ -142,7 +142,9 @@ pub enum Effect {
     /// Record this, and only then sign and send it. The answer is `Recorded` or `Refused`; until then nothing else is decided.
     Decide(Decision),
     /// Build our next block on this one. Emitted when it changes.
-    Reset { to: BlockKey },
+    Reset {
+        to: BlockKey,
+    },
     /// This block is final for us: what does not descend from it can be dropped.
     Root(BlockKey),
     /// More than 2/3 of the stake voted for exactly this block, and we have frozen it too.

@@ -137,6 +137,8 @@ impl Forks {
 
     /// Makes `root` the root. Returns the blocks from the old root to it, oldest first, without `root`.
     pub fn set_root(&mut self, root: BlockKey) -> Vec<BlockKey> {
+        // What is final is no question any more, whatever versions of it there are.
+        self.mark_confirmed(&root);
         let mut path: Vec<BlockKey> = self.ancestors(&root).collect();
         path.reverse();
         let mut gone = vec![self.root];
@@ -273,4 +275,86 @@ impl Node {
 
 fn slot_range(slot: Slot) -> std::ops::RangeInclusive<BlockKey> {
     BlockKey::new(slot, Hash::new_from_array([0; 32]))..=BlockKey::new(slot, Hash::new_from_array([0xff; 32]))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Whatever happens to the tree, the kept summaries are what a walk over all of it gives.
+
+    use {
+        super::*,
+        crate::harness::{block, empty_block},
+        proptest::prelude::*,
+    };
+
+    fn info() -> BlockInfo {
+        BlockInfo::new(&empty_block(block("0")), &[], &[])
+    }
+
+    fn weigh(forks: &Forks, key: &BlockKey) -> (u64, u32, BlockKey, BlockKey) {
+        let node = forks.node(key);
+        let (mut stake, mut height, mut best, mut deepest) = (node.stake_at, 1, *key, *key);
+        let (mut best_stake, mut deep) = (None, None);
+        // Ascending keys: a later one wins only if it is strictly heavier, or deeper, or as deep and heavier.
+        for child in &node.children {
+            let (child_stake, child_height, child_best, child_deepest) = weigh(forks, child);
+            stake += child_stake;
+            let is_valid = std::iter::once(*child).chain(forks.ancestors(child)).all(|key| {
+                let node = forks.node(&key);
+                !node.duplicate || node.confirmed
+            });
+            if is_valid && best_stake.is_none_or(|before| child_stake > before) {
+                (best_stake, best) = (Some(child_stake), child_best);
+            }
+            if deep.is_none_or(|before| (child_height, child_stake) > before) {
+                (deep, deepest) = (Some((child_height, child_stake)), child_deepest);
+                height = child_height + 1;
+            }
+        }
+        (stake, height, best, deepest)
+    }
+
+    proptest! {
+        #[test]
+        fn summaries_are_what_a_full_walk_gives(ops in prop::collection::vec((0u8..12, any::<u16>(), 1u64..50), 1..120)) {
+            let mut forks = Forks::new(block("0"), info());
+            let mut next = 1;
+            let mut votes: Vec<Option<(BlockKey, u64)>> = vec![None; 6];
+            for (op, choice, stake) in ops {
+                let keys: Vec<BlockKey> = forks.nodes.keys().copied().collect();
+                let key = keys[usize::from(choice) % keys.len()];
+                match op {
+                    0..=3 => {
+                        forks.insert(block(&next.to_string()), key, info());
+                        next += 1;
+                    }
+                    4..=7 => {
+                        let mut differences = BTreeMap::new();
+                        if let Some((before, counted)) = votes[usize::from(choice) % 6].replace((key, stake)) {
+                            *differences.entry(before).or_default() -= i128::from(counted);
+                        }
+                        *differences.entry(key).or_default() += i128::from(stake);
+                        forks.shift(&differences);
+                    }
+                    8 => forks.mark_duplicate(&key),
+                    9 => forks.mark_confirmed(&key),
+                    10 if choice % 4 == 0 => {
+                        let path = forks.set_root(key);
+                        prop_assert!(path.iter().all(|key| !forks.contains(key)));
+                    }
+                    11 => {
+                        let gone = forks.purge(key.slot);
+                        for vote in &mut votes {
+                            *vote = vote.filter(|(key, _)| !gone.contains(key));
+                        }
+                    }
+                    _ => {}
+                }
+                for key in forks.nodes.keys() {
+                    let node = forks.node(key);
+                    prop_assert_eq!((node.stake, node.height, node.best, node.deepest), weigh(&forks, key), "{}", key);
+                }
+            }
+        }
+    }
 }

@@ -87,7 +87,7 @@ impl World {
     }
 
     fn set_voters(&mut self, stakes: &str) {
-        self.stakes = pairs(stakes).map(|(name, stake)| (name.into(), stake.parse().expect("a stake"))).collect();
+        self.stakes = pairs(stakes).map(|(name, stake)| (name, stake.parse().expect("a stake"))).collect();
         let towers = self.stakes.keys().map(|name| (name.clone(), Arc::default())).collect();
         let root = block("0");
         self.accounts = BTreeMap::from([(root, towers)]);
@@ -243,7 +243,7 @@ pub(crate) fn block(name: &str) -> BlockKey {
     BlockKey::new(slot, Hash::new_from_array(hash))
 }
 
-fn empty_block(key: BlockKey) -> FrozenBlock {
+pub(crate) fn empty_block(key: BlockKey) -> FrozenBlock {
     FrozenBlock {
         key,
         parent: key,
@@ -332,10 +332,13 @@ fn compare(wanted: &[&str], got: &[String]) -> Result<(), String> {
         other => !loose.contains(&other) || named.contains(other),
     };
     let judged: Vec<&String> = got.iter().enumerate().filter(is_judged).map(|(_, text)| text).collect();
-    let same = |wanted: &&str, got: &String| *wanted == got || (!wanted.contains('(') && got.starts_with(&format!("{wanted} (")));
+    let same = |wanted: &&str, got: &String| {
+        *wanted == got || (!wanted.contains('(') && got.starts_with(&format!("{wanted} (")))
+    };
     let mut left = judged.clone();
     for text in wanted {
-        let at = left.iter().position(|got| same(text, got)).ok_or_else(|| format!("wanted `{text}`, got {judged:?}"))?;
+        let at =
+            left.iter().position(|got| same(text, got)).ok_or_else(|| format!("wanted `{text}`, got {judged:?}"))?;
         left.remove(at);
     }
     if left.is_empty() { Ok(()) } else { Err(format!("wanted {wanted:?}, got also {left:?}")) }

@@ -2,12 +2,7 @@
 //! would leave us alone on a fork that nobody else has.
 
 use {
-    crate::{
-        Config,
-        forks::Forks,
-        info::is_superminority,
-        voters::Voters,
-    },
+    crate::{Config, forks::Forks, info::is_superminority, voters::Voters},
     std::collections::BTreeSet,
     tandem_types::{BlockKey, Pubkey},
 };

@@ -16,9 +16,14 @@ use {
 pub(crate) enum Switch {
     SameFork,
     Proven,
-    Failed { stake: u64, total: u64 },
+    Failed {
+        stake: u64,
+        total: u64,
+    },
     /// The last vote's fork contains an unconfirmed duplicate, and the candidate is an ancestor of the last vote.
-    Rollback { duplicate: Slot },
+    Rollback {
+        duplicate: Slot,
+    },
 }
 
 /// Agave consensus.rs:make_check_switch_threshold_decision. `last_is_rooted`: the last vote is the root or older, on

@@ -47,12 +47,14 @@ pub struct Voter {
     pub(crate) majority_root: Option<Slot>,
     /// When the last vote is to be sent again, should nothing change before.
     pub(crate) refresh_at: Option<Tick>,
+    /// When to look again, because votes came that may end a hold.
+    pub(crate) recheck_at: Option<Tick>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Role {
     Standby,
-    Active(Active),
+    Active(Box<Active>),
     Quarantined,
 }
 
@@ -126,11 +128,14 @@ impl Voter {
             hold: None,
             confirmed: None,
             refresh_at: None,
+            recheck_at: None,
         }
     }
 
     /// Handles one event. Never fails: what makes no sense comes back as `Effect::Ignored`.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        let before = out.len();
+        let is_gossip = matches!(event, Event::GossipVote { .. });
         match event {
             Event::Frozen(block) => self.handle_frozen(&block, out),
             Event::Purged(slot) => self.voters.forget(&self.forks.purge(slot)),
@@ -143,7 +148,9 @@ impl Voter {
             Event::StandDown => self.role = Role::Standby,
             Event::Timer => {}
         }
-        self.decide(now, out);
+        if !is_gossip || self.is_decisive(now, &out[before..]) {
+            self.decide(now, out);
+        }
         if let Role::Active(active) = &self.role {
             assert!(active.tower.check().is_ok(), "lockouts shrink towards the tip: {:?}", active.tower);
         }
@@ -151,7 +158,7 @@ impl Voter {
 
     /// When `Event::Timer` is wanted, if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.refresh_at
+        self.refresh_at.into_iter().chain(self.recheck_at).min()
     }
 
     pub fn view(&self) -> View {
@@ -186,6 +193,20 @@ impl Voter {
                 .propagation
                 .missing(&self.config, &self.forks, &self.voters, &path)
                 .is_none_or(|own| slot.saturating_sub(own.slot) < window)
+    }
+
+    /// Thousands of votes a second pass by in gossip. One of them can change what we decide when it makes a slot agreed
+    /// on, or when we wait for votes; then a look every 100 ms is enough, for that look goes over all voters.
+    fn is_decisive(&mut self, now: Now, effects: &[Effect]) -> bool {
+        let is_turn = |effect: &Effect| matches!(effect, Effect::DuplicateConfirmed(_) | Effect::Quarantine(_));
+        if effects.iter().any(is_turn) {
+            return true;
+        }
+        if !matches!(self.hold, Some(Hold::Switch { .. } | Hold::NotPropagated { .. })) {
+            return false;
+        }
+        let at = *self.recheck_at.get_or_insert(now.tick + RECHECK_INTERVAL);
+        now.tick >= at
     }
 
     fn handle_frozen(&mut self, block: &FrozenBlock, out: &mut Vec<Effect>) {
@@ -303,7 +324,8 @@ impl Voter {
     /// The cluster agreed on this version of a slot.
     fn agree(&mut self, key: BlockKey, out: &mut Vec<Effect>) {
         let root = self.forks.root().slot;
-        if key.slot <= root || key.slot > root.saturating_add(VOTE_DISTANCE_MAX) || self.agreed.contains_key(&key.slot) {
+        if key.slot <= root || key.slot > root.saturating_add(VOTE_DISTANCE_MAX) || self.agreed.contains_key(&key.slot)
+        {
             return;
         }
         self.agreed.insert(key.slot, key.hash);
@@ -327,16 +349,19 @@ impl Voter {
         // The vote program refuses a vote whose timestamp is older than the last landed one's.
         let landed = self.forks.get(&self.forks.heaviest()).and_then(|node| node.info.our_timestamp);
         let later = |time: &VoteTime| (time.unix, time.slot);
-        self.role = Role::Active(Active {
+        self.role = Role::Active(Box::new(Active {
             tower: adopted.tower,
-            last_height: adopted.last_vote.and_then(|last| self.forks.get(&last.block)).map(|node| node.info.block_height),
+            last_height: adopted
+                .last_vote
+                .and_then(|last| self.forks.get(&last.block))
+                .map(|node| node.info.block_height),
             last: adopted.last_vote,
             last_timestamp: adopted.last_timestamp.into_iter().chain(landed).max_by_key(later),
             sent_height: None,
             refresh_after: now.tick + REFRESH_INTERVAL,
             pending: None,
             refused: None,
-        });
+        }));
         if let Some((slot, block)) = newest_landed(&self.forks)
             && last.is_none_or(|last| last < slot)
         {
@@ -377,7 +402,8 @@ impl Voter {
             out.push(Effect::Ignored(Ignored::StaleAnswer(id)));
             return;
         };
-        let Some(Pending { decision, sent_height }) = active.pending.take_if(|pending| pending.decision.id == id) else {
+        let Some(Pending { decision, sent_height }) = active.pending.take_if(|pending| pending.decision.id == id)
+        else {
             out.push(Effect::Ignored(Ignored::StaleAnswer(id)));
             return;
         };
@@ -438,5 +464,6 @@ impl Active {
 
 /// Agave replay_stage.rs:MAX_VOTE_REFRESH_INTERVAL_MILLIS.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Agave cluster_info_vote_listener.rs:MAX_VOTE_SLOT_DISTANCE_FROM_ROOT.
 const VOTE_DISTANCE_MAX: Slot = 50_000;

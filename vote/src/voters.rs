@@ -53,8 +53,7 @@ impl Voters {
 
     /// Learns the voters of a frozen block and their stakes. Returns their numbers in the order of `block.votes`.
     pub fn learn(&mut self, block: &FrozenBlock) -> Vec<VoterIx> {
-        let numbers: Vec<VoterIx> =
-            block.votes.iter().map(|vote| self.number(vote.vote_account, vote.node)).collect();
+        let numbers: Vec<VoterIx> = block.votes.iter().map(|vote| self.number(vote.vote_account, vote.node)).collect();
         let epoch = self.epochs.entry(block.epoch).or_default();
         epoch.total = block.total_stake;
         epoch.stakes.resize(self.voters.len(), 0);
@@ -120,9 +119,9 @@ impl Voters {
 
     /// Newer slots win; of two versions of one slot the smaller hash does (agave heaviest_subtree_fork_choice.rs).
     fn is_news(&self, voter: VoterIx, key: BlockKey) -> bool {
-        self.voters[voter.0 as usize].landed.is_none_or(|(before, _)| {
-            key.slot > before.slot || (key.slot == before.slot && key.hash < before.hash)
-        })
+        self.voters[voter.0 as usize]
+            .landed
+            .is_none_or(|(before, _)| key.slot > before.slot || (key.slot == before.slot && key.hash < before.hash))
     }
 
     fn number(&mut self, account: Pubkey, node: Pubkey) -> VoterIx {

@@ -185,7 +185,8 @@ impl Cluster {
         let ours: Vec<(Slot, u64)> =
             decision.tower.votes.iter().map(|vote| (vote.slot(), vote.last_locked_out_slot())).collect();
         let is_rooted = |slot: Slot| decision.tower.root.is_some_and(|root| slot <= root);
-        let (rooted, above): (Vec<_>, Vec<_>) = locked_slots(&node.votes).into_iter().partition(|(slot, _)| is_rooted(*slot));
+        let (rooted, above): (Vec<_>, Vec<_>) =
+            locked_slots(&node.votes).into_iter().partition(|(slot, _)| is_rooted(*slot));
         assert_eq!(ours, above, "the tower is what the votes make it");
         assert!(rooted.iter().all(|(slot, until)| until - slot == 1 << 31), "only full lockouts become roots");
     }
@@ -211,8 +212,11 @@ impl Cluster {
             }
         }
         let tower = self.nodes[node].tower.clone();
-        let last_vote =
-            tower.last_voted_slot().map(|slot| LastVote { block: key(slot), block_id: Hash::default(), timestamp: None });
+        let last_vote = tower.last_voted_slot().map(|slot| LastVote {
+            block: key(slot),
+            block_id: Hash::default(),
+            timestamp: None,
+        });
         let adopted = Adopted { last_vote, rooted: self.ancestors(root), tower, last_timestamp: None };
         self.send(node, Event::Adopt(adopted));
     }
@@ -284,14 +288,22 @@ proptest! {
 fn the_simulation_makes_roots_and_switches() {
     let bytes: Vec<u8> = (0..=255).collect();
     let calm = simulate(vec![20; 5], &bytes, 200, 0);
-    assert!(calm.nodes.iter().all(|node| node.root > 100), "{:?}", calm.nodes.iter().map(|n| n.root).collect::<Vec<_>>());
+    assert!(
+        calm.nodes.iter().all(|node| node.root > 100),
+        "{:?}",
+        calm.nodes.iter().map(|n| n.root).collect::<Vec<_>>()
+    );
     let rough = simulate(vec![20; 5], &bytes, 400, 40);
     let off_chain = |node: &Node| {
         let path = rough.ancestors(*node.votes.last().unwrap());
         node.votes.iter().filter(|vote| !path.contains(vote)).count()
     };
     assert!(rough.nodes.iter().map(off_chain).sum::<usize>() > 0, "nobody was ever on the wrong fork");
-    assert!(rough.nodes.iter().all(|node| node.root > 0), "{:?}", rough.nodes.iter().map(|n| n.root).collect::<Vec<_>>());
+    assert!(
+        rough.nodes.iter().all(|node| node.root > 0),
+        "{:?}",
+        rough.nodes.iter().map(|n| n.root).collect::<Vec<_>>()
+    );
 }
 
 /// 2,000 voters, each with a new vote in each block: the work between "frozen" and "decided" must be small.
@@ -299,8 +311,9 @@ fn the_simulation_makes_roots_and_switches() {
 fn two_thousand_voters_are_no_burden() {
     let count = 2000;
     let stakes: Vec<u64> = (0..count).map(|voter| 1000 + voter).collect();
-    let accounts: Vec<Pubkey> =
-        (0..count).map(|voter| Pubkey::new_from_array(std::array::from_fn(|at| (voter >> (at % 4 * 8)) as u8))).collect();
+    let accounts: Vec<Pubkey> = (0..count)
+        .map(|voter| Pubkey::new_from_array(std::array::from_fn(|at| (voter >> (at % 4 * 8)) as u8)))
+        .collect();
     let mut towers: Vec<Arc<TowerState>> = vec![Arc::default(); count as usize];
     let config = Config { vote_account: accounts[0], identity: accounts[0] };
     let mut machine: Option<Voter> = None;

@@ -2,8 +2,11 @@
 
 use {
     crate::{Bank, PreparedTx},
+    agave_feature_set::raise_block_limits_to_100m,
+    solana_runtime_transaction::{transaction_meta::TransactionMeta, transaction_with_meta::TransactionWithMeta},
     solana_cost_model::{cost_model::CostModel, transaction_cost::TransactionCost},
     solana_transaction_error::TransactionError,
+    tandem_epoch::CostLimits,
 };
 
 /// How full the block is, in compute units.
@@ -13,7 +16,36 @@ pub struct BlockCost {
     pub limit: u64,
 }
 
+/// What a leader weighs a transaction by before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackingFigures {
+    /// Lamports its inclusion pays the leader.
+    pub reward: u64,
+    /// The most compute units it can take of the block.
+    pub cost: u64,
+    pub alloc_bytes: u64,
+    /// Its size in an entry.
+    pub entry_bytes: u64,
+}
+
 impl Bank {
+    /// `None` if its compute budget cannot be read: it could never be processed.
+    pub fn packing_figures(&self, tx: &PreparedTx) -> Option<PackingFigures> {
+        let config = tx.transaction_configuration(&self.features).ok()?;
+        let cost = self.requested_cost(tx);
+        Some(PackingFigures {
+            reward: self.reward_for(tx, &config),
+            cost: cost.sum(),
+            alloc_bytes: cost.allocated_accounts_data_size(),
+            entry_bytes: bincode::serialized_size(&tx.to_versioned_transaction()).ok()?,
+        })
+    }
+
+    /// Of this slot's parameter row.
+    pub fn block_limits(&self) -> CostLimits {
+        self.slot_params().cost_limits(self.features.is_active(&raise_block_limits_to_100m::id()))
+    }
+
     pub fn block_cost(&self) -> BlockCost {
         let costs = self.costs.lock().expect("invariant: no panic while the costs are held");
         BlockCost { used: costs.block_cost(), limit: costs.get_block_limit() }

@@ -35,7 +35,7 @@ mod tests;
 pub use bank::{Bank, EpochEntry};
 pub use blockhashes::BlockhashQueue;
 pub use commit::{CommitInfo, TokenBalance, TransactionBalances};
-pub use costs::BlockCost;
+pub use costs::{BlockCost, PackingFigures};
 pub use error::{BankError, DeadBlock};
 pub use execute::{ExecutedBatch, Mode};
 pub use forks::{Forks, RootReport, SlotTree};

@@ -125,6 +125,7 @@ fn holder_text(holder: &Option<u32>) -> String {
 const LOCK_NAME: &str = "tandem.lock";
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use {super::*, tempfile::TempDir};
 

@@ -85,13 +85,16 @@ pub(crate) fn explain(failure: &ConnectFailure, tls: Option<&TlsFiles>) -> Strin
         };
     };
     let authority = tls.map_or_else(String::new, |tls| tls.authority().display().to_string());
-    let certificate =
-        tls.and_then(TlsFiles::certificate).map_or_else(|| "no certificate".to_owned(), |path| path.display().to_string());
+    let certificate = tls
+        .and_then(TlsFiles::certificate)
+        .map_or_else(|| "no certificate".to_owned(), |path| path.display().to_string());
     match io.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
-        Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => format!(
-            "its certificate was not signed by {authority}: name the authority of the etcd cluster with \
+        Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+            format!(
+                "its certificate was not signed by {authority}: name the authority of the etcd cluster with \
              --etcd-cacert-file"
-        ),
+            )
+        }
         Some(TlsError::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
             format!("its certificate has expired ({io}): renew the certificate of that etcd member")
         }
@@ -102,7 +105,9 @@ pub(crate) fn explain(failure: &ConnectFailure, tls: Option<&TlsFiles>) -> Strin
             "it refused our certificate ({alert:?}; we showed {certificate}): give a certificate that its \
              --trusted-ca-file signed, for client authentication and not expired, with --etcd-cert-file and --etcd-key-file"
         ),
-        Some(TlsError::InvalidMessage(_)) => format!("{io}: it does not speak TLS there; is it http:// instead of https://?"),
+        Some(TlsError::InvalidMessage(_)) => {
+            format!("{io}: it does not speak TLS there; is it http:// instead of https://?")
+        }
         Some(_) | None => format!("TLS: {io}"),
     }
 }

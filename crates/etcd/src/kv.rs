@@ -23,7 +23,7 @@ use {
         },
         time::{Duration, Instant},
     },
-    tandem_role::kv::{Kv, KvError, KeyValue, Op, Revision, Txn, TxnReply},
+    tandem_role::kv::{KeyValue, Kv, KvError, Op, Revision, Txn, TxnReply},
     tokio::{
         runtime::{self, Runtime},
         task::JoinSet,
@@ -63,11 +63,8 @@ impl EtcdKv {
         }
         let https = addresses.iter().find(|address| address.https).map(ToString::to_string);
         let tls = TlsFiles::open(&options, https.as_deref())?;
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("tandem-etcd")
-            .enable_all()
-            .build()?;
+        let runtime =
+            runtime::Builder::new_multi_thread().worker_threads(2).thread_name("tandem-etcd").enable_all().build()?;
         let threads = Threads(Some(runtime));
         let make_members = {
             let (options, tls) = (options.clone(), tls.clone());
@@ -98,7 +95,10 @@ impl Kv for EtcdKv {
         };
         // The task keeps its own deadline; the slack is for a machine too busy to run it.
         self.threads.run(deadline + SLACK, call).unwrap_or_else(|| {
-            Err(KvError::Unknown { endpoint: self.describe(), reason: "this machine is too busy to wait for it".into() })
+            Err(KvError::Unknown {
+                endpoint: self.describe(),
+                reason: "this machine is too busy to wait for it".into(),
+            })
         })
     }
 
@@ -177,7 +177,8 @@ impl Core {
 
     async fn write_once(self: &Arc<Self>, txn: &Txn, lease: Option<i64>, end: Instant) -> Result<TxnReply, WriteError> {
         let request = to_etcd(txn, lease);
-        let mut not_done = KvError::Unavailable { endpoint: "etcd".into(), reason: "the deadline was too short".into() };
+        let mut not_done =
+            KvError::Unavailable { endpoint: "etcd".into(), reason: "the deadline was too short".into() };
         for member in self.order() {
             if let Err(reason) = self.probe(&member, end).await {
                 not_done = KvError::Unavailable { endpoint: member.name.clone(), reason };

@@ -46,7 +46,9 @@ pub enum OpenError {
     NoEndpoints,
     #[error("etcd endpoint {endpoint:?} is not an address ({reason}): write it as https://HOST:2379")]
     Endpoint { endpoint: String, reason: &'static str },
-    #[error("etcd endpoint {endpoint} is https: name the authority that signed its certificate with --etcd-cacert-file")]
+    #[error(
+        "etcd endpoint {endpoint} is https: name the authority that signed its certificate with --etcd-cacert-file"
+    )]
     NoAuthority { endpoint: String },
     #[error("{given} needs {missing}: a client certificate is a pair of files")]
     HalfPair { given: &'static str, missing: &'static str },

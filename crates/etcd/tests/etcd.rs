@@ -62,7 +62,10 @@ fn transactions_compare_write_and_read_at_once() {
     let second = kv.txn(&claim, DEADLINE).unwrap();
     assert!(!second.succeeded);
     assert_eq!(second.store_id, first.store_id);
-    assert_eq!((second.reads[0][0].value.as_slice(), second.reads[0][0].mod_revision), (b"one".as_slice(), first.revision));
+    assert_eq!(
+        (second.reads[0][0].value.as_slice(), second.reads[0][0].mod_revision),
+        (b"one".as_slice(), first.revision)
+    );
 
     let change = Txn {
         compares: when("/t/owner", first.revision),
@@ -76,8 +79,7 @@ fn transactions_compare_write_and_read_at_once() {
     assert!(!kv.txn(&change, DEADLINE).unwrap().succeeded, "the same compare holds only once");
     assert_eq!(read(&mut kv, "/t/owner"), Some(("two".into(), changed.revision)));
 
-    let limited =
-        Txn { then: vec![Op::GetPrefix { prefix: "/t/".into(), limit: 1 }, get("/none")], ..Txn::default() };
+    let limited = Txn { then: vec![Op::GetPrefix { prefix: "/t/".into(), limit: 1 }, get("/none")], ..Txn::default() };
     let limited = kv.txn(&limited, DEADLINE).unwrap();
     assert_eq!((limited.reads[0].len(), limited.reads[1].len()), (1, 0));
     let gone = Txn { then: vec![Op::Delete { key: "/t/owner".into() }], ..Txn::default() };
@@ -156,8 +158,14 @@ fn wrong_files_are_named_with_the_remedy() {
 
     // Judged when the store is opened.
     has(opened(&|o| o.cacert_file = Some("/no/such.pem".into())), &["/no/such.pem", "--etcd-cacert-file"]);
-    has(opened(&|o| o.cert_file = Some(cluster.path("empty.pem"))), &["empty.pem", "no certificate", "--etcd-cert-file"]);
-    has(opened(&|o| o.key_file = Some(cluster.path("other-key.pem"))), &["other-key.pem", "does not fit", "client.pem"]);
+    has(
+        opened(&|o| o.cert_file = Some(cluster.path("empty.pem"))),
+        &["empty.pem", "no certificate", "--etcd-cert-file"],
+    );
+    has(
+        opened(&|o| o.key_file = Some(cluster.path("other-key.pem"))),
+        &["other-key.pem", "does not fit", "client.pem"],
+    );
     has(opened(&|o| o.key_file = None), &["--etcd-cert-file needs --etcd-key-file"]);
     has(opened(&|o| o.cacert_file = None), &["--etcd-cacert-file"]);
 
@@ -234,10 +242,13 @@ fn three_members_go_on_without_their_leader() {
     let (mut wrote, end) = (0, Instant::now() + Duration::from_secs(10));
     while wrote < 5 {
         assert!(Instant::now() < end, "the other two must go on");
-        let Ok(now) = kv.txn(&Txn { then: vec![get("/n")], ..Txn::default() }, Duration::from_secs(1)) else { continue };
+        let Ok(now) = kv.txn(&Txn { then: vec![get("/n")], ..Txn::default() }, Duration::from_secs(1)) else {
+            continue;
+        };
         let (value, revision) = (now.reads[0][0].value.clone(), now.reads[0][0].mod_revision);
         wrote = String::from_utf8(value).unwrap().parse::<u32>().unwrap();
-        let next = Txn { compares: when("/n", revision), then: vec![put("/n", &(wrote + 1).to_string())], ..Txn::default() };
+        let next =
+            Txn { compares: when("/n", revision), then: vec![put("/n", &(wrote + 1).to_string())], ..Txn::default() };
         match kv.txn(&next, Duration::from_secs(1)) {
             Ok(reply) => assert!(reply.succeeded && reply.store_id == store_id, "nobody else writes: {reply:?}"),
             Err(error) => println!("on the way: {error}"),
@@ -276,10 +287,12 @@ fn watches_see_changes_and_survive_a_restart() {
 
     let written = try_write(&mut kv, "/w/a", "1", DEADLINE).unwrap();
     let WatchEvent::Put(seen) = next() else { panic!("the put must come first") };
-    assert_eq!((seen.key.as_str(), seen.value.as_slice(), seen.mod_revision), ("/w/a", b"1".as_slice(), written.revision));
+    assert_eq!(
+        (seen.key.as_str(), seen.value.as_slice(), seen.mod_revision),
+        ("/w/a", b"1".as_slice(), written.revision)
+    );
     try_write(&mut kv, "/elsewhere", "1", DEADLINE).unwrap();
-    let deleted =
-        kv.txn(&Txn { then: vec![Op::Delete { key: "/w/a".into() }], ..Txn::default() }, DEADLINE).unwrap();
+    let deleted = kv.txn(&Txn { then: vec![Op::Delete { key: "/w/a".into() }], ..Txn::default() }, DEADLINE).unwrap();
     assert_eq!(next(), WatchEvent::Deleted { key: "/w/a".into(), mod_revision: deleted.revision });
 
     cluster.restart(0).unwrap();

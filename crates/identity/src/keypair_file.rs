@@ -24,7 +24,9 @@ pub enum KeypairFileError {
         #[source]
         source: io::Error,
     },
-    #[error("{name} is not a key file: it must be a JSON array of 64 numbers from 0 to 255, as `solana-keygen new` writes it")]
+    #[error(
+        "{name} is not a key file: it must be a JSON array of 64 numbers from 0 to 255, as `solana-keygen new` writes it"
+    )]
     NotAKeypair { name: String },
     #[error("{name} has {found} numbers, a key has 64: was it cut off while it was copied?")]
     WrongLength { name: String, found: usize },

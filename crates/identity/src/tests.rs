@@ -127,7 +127,10 @@ fn a_promised_vote_becomes_agaves_transaction() {
             other => panic!("{other:?}"),
         };
         assert_eq!(sync.last_voted_slot(), Some(slot));
-        assert_eq!((sync.hash, sync.block_id, sync.timestamp), (Hash::new_from_array([7; 32]), Hash::new_from_array([8; 32]), Some(1_700_000_000)));
+        assert_eq!(
+            (sync.hash, sync.block_id, sync.timestamp),
+            (Hash::new_from_array([7; 32]), Hash::new_from_array([8; 32]), Some(1_700_000_000))
+        );
     }
 }
 
@@ -256,7 +259,19 @@ fn nothing_but_node_messages_is_signed_in_the_nodes_name() {
     }
     let other = Pubkey::new_from_array([4; 32]);
     let versioned = vec![0x80, 1, 0, 1, 3];
-    for bad in [vote_message, own_vote, versioned, prune(&other, 2), prune(&own, 1), prune(&own, u64::MAX), vec![], vec![11, 0, 0, 0], vec![16, 0, 0, 0, 1], vec![b' '; 100], vec![1; 31]] {
+    for bad in [
+        vote_message,
+        own_vote,
+        versioned,
+        prune(&other, 2),
+        prune(&own, 1),
+        prune(&own, u64::MAX),
+        vec![],
+        vec![11, 0, 0, 0],
+        vec![16, 0, 0, 0, 1],
+        vec![b' '; 100],
+        vec![1; 31],
+    ] {
         assert_eq!(node.sign(&bad), Err(Refusal::NotANodeMessage), "{bad:?}");
     }
     // Nor is anything but a tower signed as a tower.

@@ -63,8 +63,7 @@ impl Vault {
         let voter = self.voter(authorized_voter)?;
         // A legacy message: fee payer first, then the voter if it is another key (replay_stage.rs:generate_vote_tx).
         let instruction = instruction(decision, authorized_voter);
-        let message =
-            Message::new_with_blockhash(&[instruction], Some(&decision.identity), &decision.recent_blockhash);
+        let message = Message::new_with_blockhash(&[instruction], Some(&decision.identity), &decision.recent_blockhash);
         let bytes = message.serialize();
         let signers = message.account_keys.iter().take(usize::from(message.header.num_required_signatures));
         let signatures = signers

@@ -27,7 +27,9 @@ use {
 
 #[derive(Debug, thiserror::Error)]
 pub enum IpEchoError {
-    #[error("entrypoint {server} cannot be reached over TCP: {source}: is it running, and is its gossip port open for TCP?")]
+    #[error(
+        "entrypoint {server} cannot be reached over TCP: {source}: is it running, and is its gossip port open for TCP?"
+    )]
     Unreachable { server: SocketAddr, source: io::Error },
     #[error("entrypoint {server} answers HTTP: give its gossip port, not its RPC port")]
     Http { server: SocketAddr },
@@ -197,8 +199,7 @@ async fn answer(server: &Server, mut stream: tokio::net::TcpStream, from: Socket
         }
     };
     if request.udp_ports.iter().any(|port| *port != 0) {
-        let any: IpAddr =
-            if from.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if from.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
         for port in request.udp_ports.into_iter().filter(|port| *port != 0) {
             // Only ever to the address that asked, so that nobody can be flooded through us.
@@ -246,15 +247,13 @@ mod tests {
     fn the_server_knocks_at_udp_and_tcp_ports() {
         let runtime = runtime();
         let server = server(&runtime);
-        let ports: Vec<UdpPort> = (0..5)
-            .map(|_| UdpPort::bind("127.0.0.1:0".parse().unwrap(), &crate::UdpOptions::big()).unwrap())
-            .collect();
+        let ports: Vec<UdpPort> =
+            (0..5).map(|_| UdpPort::bind("127.0.0.1:0".parse().unwrap(), &crate::UdpOptions::big()).unwrap()).collect();
         let ports: Vec<&UdpPort> = ports.iter().collect();
         assert_eq!(unreachable_udp_ports(server.local_addr(), &ports, 2).unwrap(), Vec::<u16>::new());
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let request =
-            Request { tcp_ports: [listener.local_addr().unwrap().port(), 0, 0, 0], ..Request::default() };
+        let request = Request { tcp_ports: [listener.local_addr().unwrap().port(), 0, 0, 0], ..Request::default() };
         ask(server.local_addr(), None, &request).unwrap();
         listener.accept().expect("the knock is in the queue");
     }
@@ -271,7 +270,8 @@ mod tests {
 
         let http = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = http.local_addr().unwrap();
-        let web = std::thread::spawn(move || http.accept().unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\n\n").unwrap());
+        let web =
+            std::thread::spawn(move || http.accept().unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\n\n").unwrap());
         let error = ask(address, None, &Request::default()).unwrap_err();
         assert!(matches!(error, IpEchoError::Http { .. } | IpEchoError::Unreachable { .. }), "{error}");
         web.join().unwrap();
@@ -279,11 +279,8 @@ mod tests {
 
     #[test]
     fn one_address_has_one_connection_at_a_time() {
-        let server = Arc::new(Server {
-            shred_version: Box::new(|| None),
-            busy: Mutex::default(),
-            counters: Arc::default(),
-        });
+        let server =
+            Arc::new(Server { shred_version: Box::new(|| None), busy: Mutex::default(), counters: Arc::default() });
         let ip: IpAddr = "192.0.2.7".parse().unwrap();
         let place = Place::take(&server, ip).expect("free");
         assert!(Place::take(&server, ip).is_none());

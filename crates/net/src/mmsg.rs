@@ -4,8 +4,7 @@
 use {
     socket2::SockAddr,
     std::{
-        io,
-        mem,
+        io, mem,
         net::{SocketAddr, UdpSocket},
         os::fd::AsRawFd,
         ptr,

@@ -230,10 +230,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
-    use {
-        super::*,
-        std::net::Ipv4Addr,
-    };
+    use {super::*, std::net::Ipv4Addr};
 
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

@@ -10,8 +10,8 @@ use {
         time::{Duration, Instant},
     },
     tandem_net::{
-        QuicServer, QuicServerCounters, QuicServerOptions, SenderCounters, SenderOptions, Stake, TpuIdentity, TpuPacket,
-        TpuSender, quic_server::QuicServerSetup,
+        QuicServer, QuicServerCounters, QuicServerOptions, SenderCounters, SenderOptions, Stake, TpuIdentity,
+        TpuPacket, TpuSender, quic_server::QuicServerSetup,
     },
     tandem_types::{Keypair, Signer},
     tokio::runtime::{Handle, Runtime},
@@ -286,6 +286,8 @@ fn stopping_closes_connections_with_a_reason() {
     let server = Server::start(runtime.handle(), loopback(), |_| ());
     runtime.block_on(async {
         let connection = rude(server.addr()).await;
+        // Before the server's side of the handshake is done, QUIC does not let a reason through.
+        until("the server has taken it", || at(&server.counters.accepted) == 1);
         server.server.stop();
         let reason = connection.closed().await.to_string();
         assert!(reason.contains("stopped"), "{reason}");

@@ -69,7 +69,10 @@ impl Coalescer {
         block.last_tick_height = tick_height.min(block.max_tick_height);
         block.entries.push(entry);
         let unfilled = (SET_BYTES - block.bytes % SET_BYTES) % SET_BYTES;
-        if block.last_tick_height >= block.max_tick_height || block.bytes >= block.bytes_max || unfilled < PADDING_BYTES_OK {
+        if block.last_tick_height >= block.max_tick_height
+            || block.bytes >= block.bytes_max
+            || unfilled < PADDING_BYTES_OK
+        {
             out.push(block.cut());
         }
         if block.last_tick_height >= block.max_tick_height {

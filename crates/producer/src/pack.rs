@@ -327,13 +327,21 @@ impl Pack {
     fn put_waiting(&mut self, id: u64) {
         let held = &self.candidates[&id];
         self.expiries.insert((held.candidate.expires_after_height, id));
-        if held.candidate.vote.is_some() { self.votes.insert(held.rank) } else { self.others.insert(held.rank) };
+        if held.candidate.vote.is_some() {
+            self.votes.insert(held.rank)
+        } else {
+            self.others.insert(held.rank)
+        };
     }
 
     fn take_waiting(&mut self, id: u64) {
         let held = &self.candidates[&id];
         self.expiries.remove(&(held.candidate.expires_after_height, id));
-        if held.candidate.vote.is_some() { self.votes.remove(&held.rank) } else { self.others.remove(&held.rank) };
+        if held.candidate.vote.is_some() {
+            self.votes.remove(&held.rank)
+        } else {
+            self.others.remove(&held.rank)
+        };
     }
 
     fn drop_waiting(&mut self, id: u64, why: DropWhy, drops: &mut Vec<Drop>) {

@@ -35,8 +35,8 @@ pub struct Reset {
     pub others_slot_before: Option<Slot>,
     /// My latest block below the parent has been seen by enough of the cluster (replay knows).
     pub propagated: bool,
-    /// My next leader slots, first and last, above the parent. Slots that already have a block are left out by whoever asks
-    /// the schedule; what it misses arrives as `BlockExists`.
+    /// My next leader slots, first and last, above the parent; one run without gaps. Slots in it that have a block are told by
+    /// `BlockExists`, at any time.
     pub mine: Option<(Slot, Slot)>,
     pub params: BlockParams,
 }
@@ -88,14 +88,31 @@ pub enum Why {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Proof of history starts again here: hand it to `Pacer::reset`.
-    Anchor { at: Tick, blockhash: Hash, tick_height: u64, params: BlockParams },
-    ClaimSlot { slot: Slot },
+    Anchor {
+        at: Tick,
+        blockhash: Hash,
+        tick_height: u64,
+        params: BlockParams,
+    },
+    ClaimSlot {
+        slot: Slot,
+    },
     /// Make the block: ticks of skipped slots come first, the last tick has height `max_tick_height`.
-    Start { slot: Slot, parent: Slot, max_tick_height: u64 },
+    Start {
+        slot: Slot,
+        parent: Slot,
+        max_tick_height: u64,
+    },
     /// Stop making this block; what was sent is closed with a last-in-slot batch.
-    Abandon { slot: Slot, why: Why },
+    Abandon {
+        slot: Slot,
+        why: Why,
+    },
     /// One of my slots went by.
-    Missed { slot: Slot, why: Why },
+    Missed {
+        slot: Slot,
+        why: Why,
+    },
     /// Answer to `Halt`: no slot is in production and none will start until `Allow`.
     Halted,
 }
@@ -240,10 +257,10 @@ impl Window {
     }
 
     fn handle_exists(&mut self, slot: Slot) {
-        let Some(anchor) = &self.anchor else { return };
-        // Only my next slots matter, and nothing else is remembered: peers decide which slots "exist".
-        if anchor.reset.mine.is_some_and(|(first, last)| (first..=last).contains(&slot)) {
-            self.existing.insert(slot);
+        self.existing.insert(slot);
+        // Peers decide which slots "exist": the furthest are forgotten first, they are told again before they matter.
+        if self.existing.len() > SLOTS_REMEMBERED_MAX {
+            self.existing.pop_last();
         }
     }
 
@@ -457,9 +474,10 @@ impl Anchor {
     /// poh_recorder.rs: compute_leader_slot_tick_heights.
     fn grace_ticks(&self) -> u64 {
         let per_slot = self.reset.params.ticks_per_slot;
-        let slots = self.reset.mine.map_or(NUM_CONSECUTIVE_LEADER_SLOTS, |(first, last)| {
-            last.saturating_sub(first).saturating_add(1)
-        });
+        let slots = self
+            .reset
+            .mine
+            .map_or(NUM_CONSECUTIVE_LEADER_SLOTS, |(first, last)| last.saturating_sub(first).saturating_add(1));
         per_slot.saturating_mul(GRACE_SLOTS_MAX).min(per_slot.saturating_mul(slots) / GRACE_TICKS_FACTOR)
     }
 }
@@ -467,6 +485,7 @@ impl Anchor {
 const GRACE_TICKS_FACTOR: u64 = 2;
 const GRACE_SLOTS_MAX: u64 = 2;
 const SLOTS_REPORTED_MAX: usize = 64;
+const SLOTS_REMEMBERED_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests;

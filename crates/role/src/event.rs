@@ -23,11 +23,19 @@ pub enum Event {
     /// Where this node stands in the chain; at each change of tip or root.
     Chain(ChainStatus),
     /// Answer to `ReadStore`.
-    StoreRead { read: ReadId, facts: Box<StoreFacts> },
-    /// A read, an intent or a claim did not succeed in time, and did not happen.
-    StoreUnavailable { reason: String },
+    StoreRead {
+        read: ReadId,
+        facts: Box<StoreFacts>,
+    },
+    /// This did not succeed in time, and did not happen.
+    StoreUnavailable {
+        call: StoreCall,
+        reason: String,
+    },
     /// The store contradicts what we know (I6), or holds what we cannot read.
-    StoreQuarantined { reason: String },
+    StoreQuarantined {
+        reason: String,
+    },
     /// The watch saw the owner record change (`None`: it may have, events were missed). A hint.
     OwnerChanged(Option<Box<OwnerRecord>>),
     /// The watch saw a wish to take over.
@@ -35,25 +43,46 @@ pub enum Event {
     IntentWritten,
     /// `set-identity`.
     SetIdentity(SetIdentity),
+    /// The watchdog (`auto.rs`) found the owner of this term dead.
+    Promote {
+        term: Term,
+        candidate: Candidate,
+    },
+    /// Answer to `Claim`.
     ClaimDone(Box<ClaimFacts>),
     /// The owner changed since it was read: nothing was claimed. The facts are from the refusing transaction.
     ClaimRefused(Box<StoreFacts>),
     /// The claim was sent and never answered: it may or may not have happened.
-    ClaimUnresolved { reason: String },
+    ClaimUnresolved {
+        reason: String,
+    },
     /// The voter took the tower over. `free_from`: from this slot on none of its lockouts binds us, whatever fork we
     /// are on.
-    TowerAdopted { last_vote: Option<Slot>, last_vote_replayed: bool, free_from: Slot },
+    TowerAdopted {
+        last_vote: Option<Slot>,
+        last_vote_replayed: bool,
+        free_from: Slot,
+    },
     /// The tower cannot be used: it is older than what is known, or no tower of ours. `safe_from`: slot from which
     /// voting would be safe again, if that can be said.
-    TowerQuarantined { reason: String, safe_from: Option<Slot> },
+    TowerQuarantined {
+        reason: String,
+        safe_from: Option<Slot>,
+    },
     /// Gossip, repair and TLS speak under this key now, and no other.
     NodeIdentitySwitched(NodeIdentity),
     /// A vote was recorded.
-    Recorded { slot: Slot },
+    Recorded {
+        slot: Slot,
+    },
     /// A write of ours was refused: somebody else owns the identity.
-    RecordFenced { by: String },
+    RecordFenced {
+        by: String,
+    },
     /// A write could not be made, or resolved, within the write timeout.
-    RecordTimeout { reason: String },
+    RecordTimeout {
+        reason: String,
+    },
     /// No block of ours is in production any more, and none will be begun until `Unlock`.
     LeaderSlotDone,
     /// No vote is being recorded or signed any more, and none will be begun until `Unlock`.
@@ -61,12 +90,22 @@ pub enum Event {
     /// The identity was given back, or somebody had taken it already.
     Released,
     /// It could not be given back: the next owner will have to wait out its deadline.
-    ReleaseFailed { reason: String },
+    ReleaseFailed {
+        reason: String,
+    },
     /// Our identity appeared in gossip from elsewhere with a newer start. A hint.
     SeenElsewhere,
     Shutdown,
     /// `next_deadline` has passed.
     Timer,
+}
+
+/// What the store was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreCall {
+    Read(ReadId),
+    Intent,
+    Claim,
 }
 
 /// Numbers the machine judges by; they are facts, the judgement is the machine's.
@@ -115,6 +154,12 @@ pub struct SetIdentity {
     pub request: RequestId,
     pub identity: Pubkey,
     pub require_tower: bool,
+    pub candidate: Candidate,
+}
+
+/// Whether this node could vote at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
     /// Node identity that this node's vote account names; `None`: the vote account does not exist in our root.
     pub vote_account_node: Option<Pubkey>,
     /// The vault holds the key that may vote for the vote account now.
@@ -123,27 +168,57 @@ pub struct SetIdentity {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    ReadStore { read: ReadId },
-    WriteIntent { owner_revision: Revision, term_seen: Term, from: String, deadline_ms: u64, reason: String },
+    ReadStore {
+        read: ReadId,
+    },
+    WriteIntent {
+        owner_revision: Revision,
+        term_seen: Term,
+        from: String,
+        deadline_ms: u64,
+        reason: String,
+    },
     /// Claim for the term after `term_seen`.
-    Claim { owner_revision: Revision, term_seen: Term, previous_host: Option<String>, reason: String },
+    Claim {
+        owner_revision: Revision,
+        term_seen: Term,
+        previous_host: Option<String>,
+        reason: String,
+    },
     /// Make the claimed tower the voter's. The answer is `TowerAdopted` or `TowerQuarantined`.
-    Adopt { term: Term, source: TowerSource },
+    Adopt {
+        term: Term,
+        source: TowerSource,
+    },
     /// The identity may sign votes and blocks under this term; block production starts above the watermark.
-    Unlock { term: Term, watermark: Option<Slot> },
+    Unlock {
+        term: Term,
+        watermark: Option<Slot>,
+    },
     /// Begin no leader slot any more. With `abandon`, drop the one in production; else finish it. Answer: `LeaderSlotDone`.
-    HaltLead { abandon: bool },
+    HaltLead {
+        abandon: bool,
+    },
     /// Begin no vote any more. Answer: `VotesSettled` when none is in flight.
     HaltVote,
     /// Every signature for the identity fails from now on.
     Lock,
     /// Give the identity back in the store. Answer: `Released` or `ReleaseFailed`.
-    Release { term: Term, reason: String },
+    Release {
+        term: Term,
+        reason: String,
+    },
     SwitchNodeIdentity(NodeIdentity),
     /// Announce ourselves in gossip with a newer start.
     Reannounce,
-    Reply { request: RequestId, outcome: Result<HandoverReport, Refused> },
-    Exit { status: ExitStatus, reason: String },
+    Reply {
+        request: RequestId,
+        outcome: Result<HandoverReport, Refused>,
+    },
+    Exit {
+        status: ExitStatus,
+        reason: String,
+    },
     Log(Transition),
 }
 

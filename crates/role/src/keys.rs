@@ -39,6 +39,11 @@ impl Keys {
         format!("{}intent", self.prefix)
     }
 
+    /// The owner's sign of life, on a lease.
+    pub fn alive(&self) -> String {
+        format!("{}alive", self.prefix)
+    }
+
     pub fn logs(&self) -> String {
         format!("{}log/", self.prefix)
     }

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod auto;
 pub mod config;
 pub mod event;
 pub mod keys;
@@ -19,8 +20,8 @@ pub mod status;
 pub use {
     config::{Config, ConfiguredRole, Failback, OnLoss},
     event::{
-        ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, Phases, ReadId, Refused, RefusedKind,
-        RequestId, RoleState, SetIdentity, StoreFacts, TowerSource, Transition,
+        Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, Phases, ReadId, Refused,
+        RefusedKind, RequestId, RoleState, SetIdentity, StoreCall, StoreFacts, TowerSource, Transition,
     },
     keys::Keys,
     machine::Machine,

@@ -89,7 +89,11 @@ mod tests {
             then: vec![put("a", "3"), Op::Get { key: "a".into() }, Op::Delete { key: "b".into() }],
             otherwise: vec![],
         });
-        assert_eq!((reply.succeeded, reply.reads[1][0].value.as_slice()), (true, b"3".as_slice()), "reads see puts before");
+        assert_eq!(
+            (reply.succeeded, reply.reads[1][0].value.as_slice()),
+            (true, b"3".as_slice()),
+            "reads see puts before"
+        );
         assert!(!store.entries.contains_key("b"));
     }
 }

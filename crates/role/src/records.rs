@@ -86,7 +86,9 @@ pub struct LogRecord {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("the store's {kind} record cannot be read: {reason}; it was not written by this software: do not delete it before you know what is")]
+#[error(
+    "the store's {kind} record cannot be read: {reason}; it was not written by this software: do not delete it before you know what is"
+)]
 pub struct BadRecord {
     pub kind: &'static str,
     pub reason: String,

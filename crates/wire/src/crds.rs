@@ -16,7 +16,7 @@ use {
 /// crds_data.rs:CrdsData, without the retired kinds that agave 4.2.2 refuses to parse.
 #[derive(Clone, PartialEq, Debug)]
 pub enum CrdsData {
-    Vote(u8, Vote),
+    Vote(u8, Box<Vote>),
     LowestSlot(LowestSlot),
     EpochSlots(u8, EpochSlots),
     DuplicateShred(u16, DuplicateShred),
@@ -244,7 +244,7 @@ impl CrdsData {
         let tag = input.u32()?;
         let data = match tag {
             0 | 3 | 4 | 6 | 7 | 8 => return Err(Reject::Deprecated("gossip record")),
-            1 => Self::Vote(index_below(input.u8()?, VOTE_INDEX_END)?, Vote::read(input)?),
+            1 => Self::Vote(index_below(input.u8()?, VOTE_INDEX_END)?, Box::new(Vote::read(input)?)),
             2 => Self::LowestSlot(LowestSlot::read(input)?),
             5 => Self::EpochSlots(index_below(input.u8()?, EPOCH_SLOTS_INDEX_END)?, EpochSlots::read(input)?),
             9 => Self::DuplicateShred(

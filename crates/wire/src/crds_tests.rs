@@ -20,7 +20,7 @@ pub(crate) fn samples(me: &Keypair) -> Vec<CrdsData> {
     let opaque = |body: Vec<u8>| Opaque { from, wallclock, body };
     let slots = EpochSlots { from, sets: vec![CompressedSlots::deflate(&[4, 5, 9]).unwrap()], wallclock };
     vec![
-        CrdsData::Vote(3, Vote::new(from, vote_transaction(me, 42), wallclock).unwrap()),
+        CrdsData::Vote(3, Box::new(Vote::new(from, vote_transaction(me, 42), wallclock).unwrap())),
         CrdsData::LowestSlot(LowestSlot { from, lowest: 8, wallclock }),
         CrdsData::EpochSlots(2, slots),
         CrdsData::DuplicateShred(511, proof.chunks(from, wallclock, 77).remove(0)),
@@ -106,7 +106,8 @@ fn bounds() {
     assert!(CrdsData::decode(&slots(254).encode()).is_ok());
     assert!(CrdsData::decode(&slots(255).encode()).is_err());
     let me = Keypair::new();
-    let vote = |index| CrdsData::Vote(index, Vote::new(from, vote_transaction(&me, 1), UnixMillis(1)).unwrap());
+    let vote =
+        |index| CrdsData::Vote(index, Box::new(Vote::new(from, vote_transaction(&me, 1), UnixMillis(1)).unwrap()));
     assert!(CrdsData::decode(&vote(31).encode()).is_ok());
     assert!(CrdsData::decode(&vote(32).encode()).is_err());
     let old = SnapshotHashes {

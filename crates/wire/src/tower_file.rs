@@ -32,7 +32,7 @@ pub struct SavedTower {
 }
 
 /// vote_state_1_14_11.rs:VoteState1_14_11. In a tower only votes and root are alive; the rest is kept as found.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TowerVoteState {
     pub node_pubkey: Pubkey,
     pub authorized_withdrawer: Pubkey,
@@ -193,22 +193,6 @@ impl TowerVoteState {
         out.u64(self.prior_voters.index).u8(u8::from(self.prior_voters.is_empty)).count(self.epoch_credits.len());
         self.epoch_credits.iter().for_each(|(epoch, now, before)| _ = out.u64(*epoch).u64(*now).u64(*before));
         self.last_timestamp.write(out);
-    }
-}
-
-impl Default for TowerVoteState {
-    fn default() -> Self {
-        Self {
-            node_pubkey: Pubkey::default(),
-            authorized_withdrawer: Pubkey::default(),
-            commission: 0,
-            votes: VecDeque::new(),
-            root: None,
-            authorized_voters: BTreeMap::new(),
-            prior_voters: PriorVoters::default(),
-            epoch_credits: Vec::new(),
-            last_timestamp: BlockTimestamp::default(),
-        }
     }
 }
 

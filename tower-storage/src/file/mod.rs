@@ -32,7 +32,9 @@ pub enum FileKvError {
         #[source]
         source: io::Error,
     },
-    #[error("the tower store {folder} is in use by another process; stop that validator, or give this one its own with --tower")]
+    #[error(
+        "the tower store {folder} is in use by another process; stop that validator, or give this one its own with --tower"
+    )]
     Locked { folder: PathBuf },
     #[error("cannot lock the tower store {folder}; it must be on a local disk that knows flock")]
     Lock {
@@ -46,7 +48,9 @@ pub enum FileKvError {
         #[source]
         source: io::Error,
     },
-    #[error("{file} is not a tower store, or was damaged: {reason}. It is left as it is. Restore it from the machine it belongs to; or, if it is lost, move it away and see `failover recover` for the slot from which voting is safe")]
+    #[error(
+        "{file} is not a tower store, or was damaged: {reason}. It is left as it is. Restore it from the machine it belongs to; or, if it is lost, move it away and see `failover recover` for the slot from which voting is safe"
+    )]
     Damaged { file: PathBuf, reason: String },
     #[error("cannot write the tower store's file {file}; is the disk full?")]
     Write {
@@ -79,8 +83,9 @@ impl FileKv {
         let file = folder.join(STATE);
         let mut disk = disk;
         let state = match fs::read(&file) {
-            Ok(bytes) => format::decode(&bytes)
-                .map_err(|error| FileKvError::Damaged { file, reason: error.to_string() })?,
+            Ok(bytes) => {
+                format::decode(&bytes).map_err(|error| FileKvError::Damaged { file, reason: error.to_string() })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // The new store is written at once: its id must not change before the first transaction.
                 let state = Memory::new(rand::random());
@@ -100,7 +105,9 @@ impl FileKv {
                 Ok(())
             }
             // The old file is untouched.
-            Err((Reached::Nothing, error)) => Err(KvError::Refused { endpoint: self.describe(), reason: error.to_string() }),
+            Err((Reached::Nothing, error)) => {
+                Err(KvError::Refused { endpoint: self.describe(), reason: error.to_string() })
+            }
             Err((Reached::Perhaps, error)) => {
                 let reason = format!("{error}; the file must be read anew by a new process");
                 self.poisoned = Some(reason.clone());
@@ -147,8 +154,7 @@ fn write_durably(disk: &mut dyn Disk, folder: &Path, state: &Memory) -> Result<(
 
 fn lock(folder: &Path) -> Result<File, FileKvError> {
     let failed = |source| FileKvError::Lock { folder: folder.to_path_buf(), source };
-    let file =
-        File::options().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(failed)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(FileKvError::Locked { folder: folder.to_path_buf() }),

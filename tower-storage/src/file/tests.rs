@@ -59,9 +59,9 @@ fn put(value: &str, revision: u64) -> Txn {
 
 fn value(kv: &mut FileKv) -> (String, u64) {
     let reply = kv.txn(&Txn { then: vec![Op::Get { key: "k".into() }], ..Txn::default() }, SECOND).unwrap();
-    reply.reads[0].first().map_or((String::new(), 0), |entry| {
-        (String::from_utf8(entry.value.clone()).unwrap(), entry.mod_revision)
-    })
+    reply.reads[0]
+        .first()
+        .map_or((String::new(), 0), |entry| (String::from_utf8(entry.value.clone()).unwrap(), entry.mod_revision))
 }
 
 #[test]

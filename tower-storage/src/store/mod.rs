@@ -17,6 +17,7 @@ use {
         check::well_formed,
         decision::Tower,
         error::{ClaimError, RecordError, StoreError},
+        known::Known,
         pace::Pace,
         tower::StoredTower,
     },
@@ -26,7 +27,7 @@ use {
         keys::Keys,
         kv::{Kv, KvError, Revision},
         protocol::{
-            self, ClaimOutcome, Fault, Held, InFlight, IntentOutcome, Knowledge, Operation, Quarantine, ReadAll,
+            self, Beat, ClaimOutcome, Fault, Held, InFlight, IntentOutcome, Knowledge, Operation, Quarantine, ReadAll,
             ReadLogs, RecordVote, Release, Step, StoreView, WriteIntent, WriteLog,
         },
         records::{IntentRecord, LogRecord, OwnerRecord, Preference, WindowRecord},
@@ -172,6 +173,24 @@ impl PromiseStore {
         self.kv.describe()
     }
 
+    /// What was seen so far, to be kept beside the ledger for the next run.
+    pub fn known(&self) -> Known {
+        Known {
+            store_id: self.knowledge.store_id,
+            revision: self.knowledge.revision,
+            newest_vote: self.newest_vote,
+            highest_watermark: self.highest_watermark,
+        }
+    }
+
+    /// Takes over what earlier runs have seen: a store that shows less is not believed (I6).
+    pub fn remember(&mut self, known: &Known) {
+        self.knowledge.store_id = known.store_id.or(self.knowledge.store_id);
+        self.knowledge.revision = self.knowledge.revision.max(known.revision);
+        self.newest_vote = self.newest_vote.max(known.newest_vote);
+        self.highest_watermark = self.highest_watermark.max(known.highest_watermark);
+    }
+
     /// The term while we own the identity.
     pub fn term(&self) -> Option<Term> {
         self.tenure.as_ref().ok().map(|tenure| tenure.held.fence.term)
@@ -249,8 +268,7 @@ impl PromiseStore {
             }
         };
         let StoreSnapshot { tower, window, .. } = snapshot;
-        self.tenure =
-            Ok(Tenure { held: claimed.held, owner, log, tower: tower.clone(), base: Tower::default() });
+        self.tenure = Ok(Tenure { held: claimed.held, owner, log, tower: tower.clone(), base: Tower::default() });
         Ok(Claim { term: fence.term, tower, window })
     }
 
@@ -310,9 +328,7 @@ impl PromiseStore {
         let write = WriteIntent::new(&self.keys, owner_revision, intent);
         match self.drive(write).map_err(|ended| self.store_error(ended))? {
             IntentOutcome::Written => Ok(None),
-            IntentOutcome::OwnerChanged(view) => {
-                self.snapshot(*view).map(Some).map_err(|reason| self.distrust(reason))
-            }
+            IntentOutcome::OwnerChanged(view) => self.snapshot(*view).map(Some).map_err(|reason| self.distrust(reason)),
         }
     }
 
@@ -322,6 +338,18 @@ impl PromiseStore {
         tenure.log.reason = reason;
         let write = WriteLog::new(&self.keys, tenure.held.fence, &tenure.log);
         self.drive(write).map_err(|ended| self.store_error(ended))
+    }
+
+    /// The owner's sign of life for standbys with automatic failover. Tried once: the next one comes soon.
+    pub fn beat(&mut self, count: u64) -> Result<(), StoreError> {
+        let Ok(tenure) = &self.tenure else { return Err(StoreError::NotOwner) };
+        let mut flight = InFlight::new(Beat::new(&self.keys, tenure.held.fence, count));
+        let answer = self.kv.txn(flight.txn(), self.limits.call_deadline);
+        match flight.handle(&mut self.knowledge, answer) {
+            Ok(Step::Done(())) => Ok(()),
+            Ok(Step::Again(source)) => Err(StoreError::Unavailable { store: self.kv.describe(), source }),
+            Err(fault) => Err(self.store_error(Ended::Fault(fault))),
+        }
     }
 
     fn tenure(&self) -> Result<&Tenure, RecordError> {
@@ -380,14 +408,14 @@ impl PromiseStore {
     fn snapshot(&mut self, view: StoreView) -> Result<StoreSnapshot, String> {
         let owner_revision = view.owner_revision();
         let tower = match view.tower {
-            Some(tower) => {
-                Some(StoredTower::decode(tower.value, &self.identity).map_err(|error| error.to_string())?)
-            }
+            Some(tower) => Some(StoredTower::decode(tower.value, &self.identity).map_err(|error| error.to_string())?),
             None => None,
         };
         let last_vote = tower.as_ref().and_then(StoredTower::last_slot);
         if let Some(known) = self.newest_vote.filter(|known| last_vote.is_none_or(|last| last < *known)) {
-            return Err(format!("its tower ends with slot {last_vote:?}, and one that ended with slot {known} was there before"));
+            return Err(format!(
+                "its tower ends with slot {last_vote:?}, and one that ended with slot {known} was there before"
+            ));
         }
         let watermark = view.window.as_ref().map(|window| window.value.watermark);
         if let Some(known) = self.highest_watermark.filter(|known| watermark.is_none_or(|found| found < *known)) {

@@ -17,8 +17,12 @@ enum Act {
     /// Read now, claim with it at a later act.
     Look,
     ClaimOnOldLook,
-    Vote { gap: u64 },
-    Lead { gap: u64 },
+    Vote {
+        gap: u64,
+    },
+    Lead {
+        gap: u64,
+    },
     Release,
     Deliver(usize),
 }
@@ -113,9 +117,7 @@ proptest! {
                     let slot = tower.last_slot().unwrap_or(0) + gap;
                     // Each node is on its own fork: votes for one slot contradict each other.
                     if let Ok(promised) = node.record(vote(&tower, slot, who as u8 + 1), &TestSigner::new()) {
-                        if let Err(why) = judge.vote(promised.decision()) {
-                            return Err(TestCaseError::fail(why));
-                        }
+                        judge.vote(promised.decision()).map_err(TestCaseError::fail)?;
                     }
                 }
                 Act::Lead { gap } => {

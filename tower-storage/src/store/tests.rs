@@ -189,6 +189,16 @@ fn a_paused_owner_wakes_up_and_can_promise_nothing() {
 }
 
 #[test]
+fn a_paused_owner_is_fenced_even_before_the_new_one_has_voted() {
+    let kv = SharedKv::new();
+    let mut old = owner(&kv, 1, &[1]);
+    let mut new = owner(&kv, 2, &[]);
+    assert!(matches!(record(&mut old, 2), Err(RecordError::Fenced { .. })));
+    assert_eq!(new.tower().unwrap().last_slot(), Some(1));
+    assert!(record(&mut new, 2).is_ok());
+}
+
+#[test]
 fn a_paused_owner_cannot_claim_a_leader_slot_either() {
     // Hole 1 of the old design: votes were fenced, blocks were not.
     let kv = SharedKv::new();
@@ -363,7 +373,8 @@ fn intents_logs_and_history() {
     assert!(changed.owner.clone().unwrap().released);
     standby.claim(request(&changed)).unwrap();
     let history = standby.history().unwrap();
-    let told: Vec<_> = history.iter().map(|log| (log.term.0, log.reason.as_str(), log.last_vote_slot, log.watermark)).collect();
+    let told: Vec<_> =
+        history.iter().map(|log| (log.term.0, log.reason.as_str(), log.last_vote_slot, log.watermark)).collect();
     assert_eq!(told, [(1, "restart, 25 ms", Some(7), Some(3)), (2, "test", None, None)]);
     assert_eq!(history[0].released_at, Some(UnixMillis(99)));
     assert_eq!(standby.write_log(String::new()), Ok(()));
@@ -422,4 +433,38 @@ fn on_disk_and_back_and_out_to_agave() {
     assert_eq!(other.import(tower), Ok(false), "an older tower never replaces a newer one");
     let error = import_tower(&file, &Pubkey::new_from_array([1; 32])).expect_err("another identity's").to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
+}
+
+#[test]
+fn what_earlier_runs_have_seen_still_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seen.json");
+    let kv = SharedKv::new();
+    let mut store = owner(&kv, 1, &[1]);
+    let backup = kv.memory();
+    let _ = record(&mut store, 2).unwrap();
+    store.known().save(&path).unwrap();
+    kv.restore(backup);
+
+    let mut forgetful = open(&kv, 2);
+    assert!(forgetful.read().is_ok(), "the premise: without memory the rollback goes unnoticed");
+    let mut mindful = open(&kv, 3);
+    mindful.remember(&Known::load(&path).unwrap().unwrap());
+    let Err(StoreError::Quarantined { reason, .. }) = mindful.read() else { panic!("it went back in time") };
+    assert!(reason.contains("went back in time"), "{reason}");
+}
+
+#[test]
+fn a_beat_is_seen_and_a_fenced_owner_learns_of_it() {
+    let kv = SharedKv::new();
+    let mut active = owner(&kv, 1, &[1]);
+    active.beat(1).unwrap();
+    let alive = |kv: &SharedKv| kv.memory().entries.iter().find(|(key, _)| key.ends_with("alive")).unwrap().1.clone();
+    assert_eq!(alive(&kv).0, br#"{"term":1,"beat":1}"#);
+    kv.plan(&[Network::Unavailable]);
+    assert!(matches!(active.beat(2), Err(StoreError::Unavailable { .. })));
+    assert!(record(&mut active, 2).is_ok(), "a lost beat is no loss");
+    let _new = owner(&kv, 2, &[]);
+    assert!(matches!(active.beat(3), Err(StoreError::Fenced { .. })));
+    assert!(matches!(record(&mut active, 3), Err(RecordError::NotOwner { .. })));
 }

@@ -64,7 +64,7 @@ impl Gossip {
         let oldest = voted.iter().min_by_key(|(index, _, wallclock)| (*wallclock, *index)).map(|(index, ..)| *index);
         let Some(index) = same.or(free).or(oldest) else { return };
         let wallclock = self.next_wallclock(step.wall, &label(index));
-        self.originate(step, CrdsData::Vote(index, Vote { wallclock, ..vote }));
+        self.originate(step, CrdsData::Vote(index, Box::new(Vote { wallclock, ..vote })));
         self.push(step);
     }
 

@@ -498,6 +498,8 @@ fn damaged_packets_do_no_harm() {
         net.handle(0, Event::Publish(Publication::EpochSlots(vec![slot])));
         net.run(100);
     }
+    net.damage_percent = 0;
+    net.run(10_000);
     for at in 0..4 {
         assert_eq!(net.peers(at), 3);
         let refused = |effect: &&Effect| matches!(effect, Effect::Counted(Reason::Rejected(_) | Reason::BadSignature));

@@ -83,7 +83,12 @@ const ALL_DONE: [Outcome; 3] = [Outcome::Committed { cost: 99 }; 3];
 #[test]
 fn best_paid_first_and_first_come_among_equals() {
     let mut run = Run::new(CONFIG);
-    run.add([candidate(1, 5, &[1], &[]), candidate(2, 9, &[2], &[]), candidate(3, 5, &[3], &[]), candidate(4, 1, &[4], &[])]);
+    run.add([
+        candidate(1, 5, &[1], &[]),
+        candidate(2, 9, &[2], &[]),
+        candidate(3, 5, &[3], &[]),
+        candidate(4, 1, &[4], &[]),
+    ]);
     run.next(&[2, 1, 3]);
     run.next(&[4]);
     run.none();
@@ -202,7 +207,12 @@ fn duplicates_expired_and_impossible_ones_are_told() {
 #[test]
 fn a_full_buffer_keeps_what_pays() {
     let mut run = Run::new(PackConfig { others_max: 2, ..CONFIG });
-    run.add([candidate(1, 5, &[1], &[]), candidate(2, 3, &[2], &[]), candidate(3, 4, &[3], &[]), candidate(4, 1, &[4], &[])]);
+    run.add([
+        candidate(1, 5, &[1], &[]),
+        candidate(2, 3, &[2], &[]),
+        candidate(3, 4, &[3], &[]),
+        candidate(4, 1, &[4], &[]),
+    ]);
     run.dropped(&[(2, DropWhy::Full), (4, DropWhy::Full)]);
     run.next(&[1, 3]);
 }
@@ -324,7 +334,9 @@ enum Step {
 impl std::fmt::Debug for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Step::Add(c) => write!(f, "add reward {} cost {} w {} r {}", c.reward, c.cost, c.writes.len(), c.reads.len()),
+            Step::Add(c) => {
+                write!(f, "add reward {} cost {} w {} r {}", c.reward, c.cost, c.writes.len(), c.reads.len())
+            }
             Step::Next => write!(f, "next"),
             Step::Complete(which, _) => write!(f, "complete {which}"),
             Step::NewBlock => write!(f, "block"),
@@ -334,18 +346,23 @@ impl std::fmt::Debug for Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let accounts = || proptest::collection::btree_set(0u8..6, 0..3);
-    let add = (0u64..1000, 1u64..450, 0u64..60, accounts(), accounts(), proptest::option::weighted(0.2, (0u8..4, 0u64..50)))
-        .prop_map(|(reward, cost, alloc, writes, reads, vote)| {
-            let reads: Vec<u8> = reads.difference(&writes).copied().collect();
-            let writes: Vec<u8> = writes.into_iter().collect();
-            Step::Add(Candidate {
-                cost,
-                alloc_bytes: alloc,
-                vote: vote.map(|(voter, slot)| VoteKey { account: key(100 + voter), slot }),
-                ..candidate(0, reward, &writes, &reads)
-            })
-        });
-    let outcome = prop_oneof![(0u64..450).prop_map(|cost| Outcome::Committed { cost }), Just(Outcome::Retry), Just(Outcome::Dropped)];
+    let add =
+        (0u64..1000, 1u64..450, 0u64..60, accounts(), accounts(), proptest::option::weighted(0.2, (0u8..4, 0u64..50)))
+            .prop_map(|(reward, cost, alloc, writes, reads, vote)| {
+                let reads: Vec<u8> = reads.difference(&writes).copied().collect();
+                let writes: Vec<u8> = writes.into_iter().collect();
+                Step::Add(Candidate {
+                    cost,
+                    alloc_bytes: alloc,
+                    vote: vote.map(|(voter, slot)| VoteKey { account: key(100 + voter), slot }),
+                    ..candidate(0, reward, &writes, &reads)
+                })
+            });
+    let outcome = prop_oneof![
+        (0u64..450).prop_map(|cost| Outcome::Committed { cost }),
+        Just(Outcome::Retry),
+        Just(Outcome::Dropped)
+    ];
     prop_oneof![
         5 => add,
         4 => Just(Step::Next),
@@ -355,7 +372,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn conflict(a: &Candidate, b: &Candidate) -> bool {
-    let touches = |writes: &[Pubkey], other: &Candidate| writes.iter().any(|key| other.writes.contains(key) || other.reads.contains(key));
+    let touches = |writes: &[Pubkey], other: &Candidate| {
+        writes.iter().any(|key| other.writes.contains(key) || other.reads.contains(key))
+    };
     touches(&a.writes, b) || touches(&b.writes, a)
 }
 

@@ -235,19 +235,38 @@ mod random {
     use {super::*, proptest::prelude::*};
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
         /// Whatever happens in whatever order: a slot is started only when allowed, on its own claim, above its parent, once.
         #[test]
         fn never_starts_what_it_may_not(steps in proptest::collection::vec((0u64..60, event()), 1..200)) {
             let mut window = Window::new(WindowConfig { delay_for_pending_fork: true, claim_lead: Duration::from_millis(15) });
-            let (mut now, mut allowed) = (0, false);
+            let (mut now, mut allowed) = (0, true);
+            window.handle(Tick::ZERO, Event::Allow, &mut Vec::new());
             let (mut requested, mut granted) = (BTreeSet::new(), BTreeSet::new());
             let mut started = None;
             let mut open = None;
             let mut existing = BTreeSet::new();
             for (wait, event) in steps {
                 now += wait;
+                // Blocks appear around where we are; most answers are those to what was asked.
+                let around = started.unwrap_or(8) - 2;
+                let event = match event {
+                    Event::Reset(reset) => {
+                        let (first, last) = reset.mine.expect("always some");
+                        let parent = around + reset.parent % 5;
+                        let ahead = |slot| parent + (slot - reset.parent);
+                        let moved = plain(parent, (ahead(first), ahead(last)));
+                        let Reset { parent_was_mine, propagated, .. } = reset;
+                        Event::Reset(Reset { parent_was_mine, propagated, ..moved })
+                    }
+                    Event::BlockExists(slot) => Event::BlockExists(around + slot % 5),
+                    Event::SlotClaimed { slot: 8..16 } if !requested.is_empty() => {
+                        Event::SlotClaimed { slot: *requested.first().expect("not empty") }
+                    }
+                    Event::Finished { slot: 8..16 } if open.is_some() => Event::Finished { slot: open.expect("some") },
+                    other => other,
+                };
                 match &event {
                     Event::Allow => allowed = true,
                     Event::Halt(_) => { allowed = false; requested.clear(); granted.clear(); }
@@ -256,13 +275,17 @@ mod random {
                         if !requested.remove(slot) { continue; }
                         granted.insert(*slot);
                     }
-                    Event::SlotRefused { slot } => { requested.remove(slot); }
+                    Event::SlotRefused { slot } => if !requested.remove(slot) { continue; },
                     Event::Finished { slot } => if open == Some(*slot) { open = None; },
                     Event::Reset(reset) => existing = existing.split_off(&(reset.parent + 1)),
                     Event::BlockExists(slot) => { existing.insert(*slot); }
                     Event::Timer | Event::PendingForks(_) => {}
                 }
                 let told_parent = match &event { Event::Reset(reset) => Some(reset.parent), _ => None };
+                // Naming our own block as the parent is as good as `Finished`.
+                if told_parent.is_some() && told_parent == open {
+                    open = None;
+                }
                 let mut out = Vec::new();
                 window.handle(Tick::from_millis(now), event, &mut out);
                 for effect in out {
@@ -275,6 +298,7 @@ mod random {
                         Effect::Start { slot, parent, max_tick_height } => {
                             prop_assert!(allowed && granted.remove(&slot) && slot > parent);
                             prop_assert!(started.is_none_or(|before| slot > before));
+                            prop_assert!(!existing.contains(&slot));
                             prop_assert_eq!(open, None);
                             prop_assert_eq!(max_tick_height, (slot + 1) * 4);
                             started = Some(slot);
@@ -288,10 +312,6 @@ mod random {
                         Effect::Halted => prop_assert!(open.is_none() && !allowed),
                         Effect::Missed { .. } => {}
                     }
-                }
-                // Naming our own block as the parent is as good as `Finished`.
-                if told_parent.is_some() && told_parent == open {
-                    open = window.producing();
                 }
                 prop_assert_eq!(window.producing(), open);
                 if let Some(due) = window.next_deadline() {

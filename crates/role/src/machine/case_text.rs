@@ -5,11 +5,15 @@ use {
     crate::{
         config::{Config, ConfiguredRole, Failback, OnLoss},
         event::{
-            ChainStatus, ClaimFacts, Effect, Event, NodeIdentity, ReadId, RequestId, SetIdentity, StoreFacts,
+            Candidate, ChainStatus, ClaimFacts, Effect, Event, NodeIdentity, ReadId, RequestId, SetIdentity, StoreCall,
+            StoreFacts,
         },
         records::{IntentRecord, OwnerRecord, Preference},
     },
-    std::{collections::BTreeMap, time::Duration},
+    std::{
+        collections::{BTreeMap, BTreeSet},
+        time::Duration,
+    },
     tandem_types::{InstanceId, Pubkey, Slot, Term, Tick, UnixMillis},
 };
 
@@ -47,6 +51,72 @@ struct Harness {
     now: Tick,
     read: ReadId,
     requests: u64,
+    oracle: Oracle,
+}
+
+/// What must hold whatever happens.
+#[derive(Default)]
+struct Oracle {
+    unlocked: bool,
+    /// Claimed, and not locked since.
+    claimed: Option<Term>,
+    claim_asked: bool,
+    answered: BTreeSet<RequestId>,
+    ended: bool,
+}
+
+impl Oracle {
+    fn judge(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Unlock { term, .. } => {
+                    assert!(!self.unlocked && !self.ended, "ORACLE unlocked twice");
+                    assert_eq!(self.claimed, Some(*term), "ORACLE unlocked without a claim");
+                    self.unlocked = true;
+                }
+                Effect::Lock => (self.unlocked, self.claimed) = (false, None),
+                Effect::Release { .. } => assert!(!self.unlocked, "ORACLE given back before it was locked"),
+                Effect::Claim { .. } => {
+                    assert!(!self.unlocked, "ORACLE claimed while active");
+                    self.claim_asked = true;
+                }
+                Effect::SwitchNodeIdentity(NodeIdentity::Active(_)) => {}
+                Effect::SwitchNodeIdentity(NodeIdentity::Standby | NodeIdentity::StandbyAs(_)) => {
+                    assert!(!self.unlocked, "ORACLE another key speaks while this one signs");
+                }
+                Effect::Exit { .. } => {
+                    assert!(!self.unlocked && !self.ended, "ORACLE exit while unlocked, or twice");
+                    self.ended = true;
+                }
+                Effect::Reply { request, .. } => {
+                    assert!(self.answered.insert(*request), "ORACLE answered twice");
+                }
+                Effect::ReadStore { .. }
+                | Effect::WriteIntent { .. }
+                | Effect::Adopt { .. }
+                | Effect::HaltLead { .. }
+                | Effect::HaltVote
+                | Effect::Reannounce
+                | Effect::Log(_) => {}
+            }
+        }
+    }
+}
+
+/// Runs lines without expectations, under the oracle alone. Returns whether the node was ever active.
+pub fn run(lines: &[&str]) -> bool {
+    let mut harness = Harness::default();
+    let mut active = false;
+    for line in lines {
+        // A time is a step here, so that lines can come in any order.
+        let stepped = line.strip_prefix("after ").map(|ms| {
+            let ms: u64 = ms.parse().expect("milliseconds");
+            format!("at {}", harness.now.as_millis() + ms)
+        });
+        harness.step(stepped.as_deref().unwrap_or(line));
+        active |= harness.oracle.unlocked;
+    }
+    active
 }
 
 struct Words<'a> {
@@ -123,16 +193,29 @@ impl Harness {
             return String::new();
         }
         let event = self.event(name, &words);
-        let machine = self.machine.as_mut().expect("the first line makes the node");
-        let mut effects = Vec::new();
-        machine.handle(self.now, event, &mut effects);
-        if let Some(Effect::ReadStore { read }) = effects.iter().rfind(|effect| matches!(effect, Effect::ReadStore { .. })) {
+        let effects = self.handle(event);
+        if let Some(Effect::ReadStore { read }) =
+            effects.iter().rfind(|effect| matches!(effect, Effect::ReadStore { .. }))
+        {
             self.read = *read;
         }
+        self.oracle.judge(&effects);
         effects.iter().map(text).collect::<Vec<_>>().join("; ")
     }
 
+    fn handle(&mut self, event: Event) -> Vec<Effect> {
+        let machine = self.machine.as_mut().expect("the first line makes the node");
+        let mut effects = Vec::new();
+        machine.handle(self.now, event, &mut effects);
+        let deadline = machine.next_deadline();
+        assert!(deadline.is_none_or(|at| at > self.now), "a deadline that has passed would spin: {machine:#?}");
+        effects
+    }
+
     fn event(&mut self, name: &str, words: &Words) -> Event {
+        if name == "claimed" && std::mem::take(&mut self.oracle.claim_asked) {
+            self.oracle.claimed = words.number("term").map(Term);
+        }
         match name {
             "at" => {
                 let ms: u64 = words.flags[0].parse().expect("milliseconds");
@@ -152,7 +235,9 @@ impl Harness {
             }),
             "store" => Event::StoreRead { read: self.read, facts: Box::new(words.facts()) },
             "stale-store" => Event::StoreRead { read: ReadId(0), facts: Box::new(words.facts()) },
-            "unavailable" => Event::StoreUnavailable { reason: "refused".into() },
+            "unavailable" => Event::StoreUnavailable { call: StoreCall::Read(self.read), reason: "refused".into() },
+            "intent-unavailable" => Event::StoreUnavailable { call: StoreCall::Intent, reason: "refused".into() },
+            "claim-unavailable" => Event::StoreUnavailable { call: StoreCall::Claim, reason: "refused".into() },
             "store-quarantined" => Event::StoreQuarantined { reason: "went back in time".into() },
             "owner-changed" => Event::OwnerChanged(words.owner().map(Box::new)),
             "intent" => Event::IntentSeen(Box::new(IntentRecord {
@@ -177,9 +262,11 @@ impl Harness {
                     request: RequestId(self.requests),
                     identity: key,
                     require_tower: words.has("require-tower"),
-                    vote_account_node: (!words.has("no-vote-account")).then(identity),
-                    authorized_voter_held: !words.has("no-voter"),
+                    candidate: candidate(words),
                 })
+            }
+            "promote" => {
+                Event::Promote { term: Term(words.number("term").expect("a term")), candidate: candidate(words) }
             }
             "claimed" => Event::ClaimDone(Box::new(ClaimFacts {
                 term: Term(words.number("term").expect("a term")),
@@ -214,6 +301,13 @@ impl Harness {
     }
 }
 
+fn candidate(words: &Words) -> Candidate {
+    Candidate {
+        vote_account_node: (!words.has("no-vote-account")).then(identity),
+        authorized_voter_held: !words.has("no-voter"),
+    }
+}
+
 fn machine(words: &Words) -> Machine {
     let primary = words.has("primary");
     let on = |word: &str| if words.has(word) { OnLoss::Standby } else { OnLoss::Exit };
@@ -232,7 +326,7 @@ fn machine(words: &Words) -> Machine {
         standby_poll: Duration::from_millis(5000),
         release_poll: Duration::from_millis(100),
     };
-    Machine::new(config, ME, primary.then(identity), standby())
+    Machine::new(config, ME, (primary || words.has("knows")).then(identity), standby())
 }
 
 fn slot(slot: Option<Slot>) -> String {

@@ -1,6 +1,9 @@
 //! Section 5 of the failover design, line by line.
 
-use super::case_text::check;
+use {
+    super::case_text::{check, run},
+    proptest::prelude::*,
+};
 
 #[test]
 fn a_primary_catches_up_claims_and_becomes_active() {
@@ -220,10 +223,15 @@ fn set_identity_is_refused_and_the_node_is_unchanged() {
     secondary("set-identity no-vote-account => refuse 1 WrongVoteAccount");
     secondary("set-identity no-voter => refuse 1 NoAuthorizedVoter");
     // Hole 3: --require-tower refuses before anything is claimed.
-    secondary("set-identity require-tower => read\n store owner=alpha term=1 rev=5 tower=none => refuse 1 TowerMissing");
+    secondary(
+        "set-identity require-tower => read\n store owner=alpha term=1 rev=5 tower=none => refuse 1 TowerMissing",
+    );
     // The tower is ahead of what we replayed.
     secondary("set-identity => read\n store owner=alpha term=1 rev=5 tower=150 => refuse 1 NotCaughtUp");
     secondary("set-identity => read\n unavailable => refuse 1 StoreUnavailable");
+    secondary(
+        "set-identity => read\n store owner=none => claim over term=0 rev=0\n claim-unavailable => refuse 1 StoreUnavailable",
+    );
     secondary("set-identity => read\n store-quarantined => refuse 1 Quarantined");
     // Each time it can be asked again, from the start.
     secondary(
@@ -232,6 +240,31 @@ fn set_identity_is_refused_and_the_node_is_unchanged() {
          unavailable                => refuse 2 StoreUnavailable
          set-identity               => read
          store owner=none           => claim over term=0 rev=0",
+    );
+}
+
+#[test]
+fn an_answer_that_was_overtaken_ends_nothing() {
+    secondary(
+        "set-identity                              => read
+         store owner=alpha term=1 rev=5 tower=98   => intent alpha term=1 rev=5 2000ms
+         intent-written
+         at 1950                                   => read
+         at 2000                                   => claim over term=1 rev=5
+         unavailable
+         claimed term=2 tower=99                   => STANDBY->ACQUIRED; adopt Store",
+    );
+    secondary(
+        "set-identity                              => read
+         store owner=alpha term=1 rev=5 tower=98   => intent alpha term=1 rev=5 2000ms
+         intent-unavailable                        => refuse 1 StoreUnavailable",
+    );
+    // A claim that succeeds after the pursuit was given up is given back.
+    secondary(
+        "set-identity                              => read
+         store owner=none                          => claim over term=0 rev=0
+         store-quarantined                         => refuse 1 Quarantined
+         claimed term=1                            => release 1",
     );
 }
 
@@ -278,11 +311,19 @@ fn a_primary_with_require_tower_and_no_tower_ends_without_claiming() {
 
 #[test]
 fn a_tower_behind_the_chain_or_gossip_is_quarantined_before_the_claim() {
-    check("node secondary\n chain tip=100 vote=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=90 => refuse 1 Quarantined");
-    check("node secondary\n chain tip=100 gossip=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=90 => refuse 1 Quarantined");
-    check("node secondary\n chain tip=100 vote=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=empty => refuse 1 Quarantined");
+    check(
+        "node secondary\n chain tip=100 vote=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=90 => refuse 1 Quarantined",
+    );
+    check(
+        "node secondary\n chain tip=100 gossip=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=90 => refuse 1 Quarantined",
+    );
+    check(
+        "node secondary\n chain tip=100 vote=99\n set-identity => read\n store owner=alpha term=1 rev=5 tower=empty => refuse 1 Quarantined",
+    );
     // What a primary finds at its start is not asked for again and again.
-    check("node primary\n chain tip=100 vote=99 => read\n store owner=none tower=90 => STANDBY->STANDBY\n chain tip=101 vote=99");
+    check(
+        "node primary\n chain tip=100 vote=99 => read\n store owner=none tower=90 => STANDBY->STANDBY\n chain tip=101 vote=99",
+    );
 }
 
 #[test]
@@ -438,12 +479,18 @@ fn a_slot_that_would_not_end_in_time_is_abandoned() {
 
 #[test]
 fn the_old_owner_sees_the_change_by_its_watch() {
-    active_primary("", "owner-changed owner=beta:secondary term=2 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7");
+    active_primary(
+        "",
+        "owner-changed owner=beta:secondary term=2 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7",
+    );
     // A rumour of an older term is no reason.
     active_primary("", "owner-changed owner=beta:secondary term=1");
     // Missed events: look.
     active_primary("", "owner-changed => read\n store owner=me term=1 rev=5 tower=99");
-    active_primary("", "owner-changed => read\n store owner=beta term=2 rev=9 tower=99 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7");
+    active_primary(
+        "",
+        "owner-changed => read\n store owner=beta term=2 rev=9 tower=99 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7",
+    );
     // What was read before our claim says nothing about now.
     active_primary("", "stale-store owner=none");
 }
@@ -596,4 +643,132 @@ fn an_active_secondary_gives_way_to_the_returning_primary_and_exits() {
          votes-settled                => HALT_VOTE->LOCKED; lock; release 2
          released                     => exit 7",
     );
+}
+
+// Automatic failover.
+
+#[test]
+fn a_silent_owner_is_claimed_over_without_being_asked() {
+    check(
+        "node secondary knows
+         chain tip=100
+         promote term=1                            => read
+         store owner=alpha term=1 rev=5 tower=98   => claim over term=1 rev=5
+         claimed term=2 tower=99 w=96              => STANDBY->ACQUIRED; adopt Store
+         adopted vote=99 replayed                  => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity                         => CAUGHT_UP->ACTIVE; unlock 2 w=96
+         promote term=1",
+    );
+}
+
+#[test]
+fn automatic_failover_refuses_what_set_identity_refuses_and_never_ends_the_process() {
+    check("node secondary knows\n chain tip=100 behind=99\n promote term=1 => STANDBY->STANDBY");
+    check("node secondary knows\n chain tip=100\n promote term=1 no-voter => STANDBY->STANDBY");
+    check("node secondary\n chain tip=100\n promote term=1");
+    check(
+        "node secondary knows require-tower\n chain tip=100\n promote term=1 => read\n store owner=alpha term=1 rev=5 tower=none => STANDBY->STANDBY",
+    );
+    // It is another owner by now than the silent one.
+    check(
+        "node secondary knows\n chain tip=100\n promote term=1 => read\n store owner=gamma term=2 rev=5 tower=98 => STANDBY->STANDBY",
+    );
+    check(
+        "node secondary knows\n chain tip=100 vote=99\n promote term=1 => read\n store owner=alpha term=1 rev=5 tower=98 => STANDBY->STANDBY",
+    );
+}
+
+// Whatever comes, in whatever order: see `Oracle` in `case_text.rs`.
+
+const LINES: &[&str] = &[
+    "after 1",
+    "after 100",
+    "after 2000",
+    "after 10000",
+    "chain tip=100",
+    "chain tip=101 replayed",
+    "chain tip=200 vote=99",
+    "chain tip=100 behind=50",
+    "chain tip=300 gossip=250",
+    "store owner=none",
+    "store owner=alpha term=1 rev=5 tower=98",
+    "store owner=alpha:released term=1 rev=6 tower=99",
+    "store owner=beta:secondary term=2 rev=7 tower=99",
+    "store owner=me term=2 rev=8 tower=99",
+    "store owner=gamma term=5 rev=9 tower=100",
+    "stale-store owner=none",
+    "unavailable",
+    "intent-unavailable",
+    "claim-unavailable",
+    "store-quarantined",
+    "owner-changed",
+    "owner-changed owner=alpha:released term=1",
+    "owner-changed owner=gamma term=9",
+    "intent term=1",
+    "intent term=2 deadline=100",
+    "intent-written",
+    "set-identity",
+    "set-identity require-tower",
+    "set-identity junk",
+    "set-identity own-standby",
+    "promote term=1",
+    "claimed term=1",
+    "claimed term=2 tower=99 w=90",
+    "claim-refused owner=alpha:released term=1 rev=6 tower=99",
+    "claim-refused owner=gamma term=5 rev=9 tower=100",
+    "claim-unresolved",
+    "adopted vote=99 replayed",
+    "adopted vote=99 free=150",
+    "adopted",
+    "tower-bad",
+    "speaking identity",
+    "speaking standby",
+    "speaking junk",
+    "recorded slot=101",
+    "fenced",
+    "record-timeout",
+    "leader-slot-done",
+    "votes-settled",
+    "released",
+    "release-failed",
+    "seen-elsewhere",
+    "shutdown",
+];
+
+/// The usual way up, so that random lives get beyond standby.
+const WAY_UP: &[&str] = &[
+    "chain tip=100",
+    "set-identity",
+    "store owner=alpha:released term=1 rev=6 tower=99",
+    "claimed term=2 tower=99 w=90",
+    "adopted vote=99 replayed",
+    "speaking identity",
+];
+
+fn lives() -> impl Strategy<Value = (usize, usize, Vec<usize>)> {
+    (0..NODES.len(), 0..=WAY_UP.len(), prop::collection::vec(0..LINES.len(), 0..80))
+}
+
+const NODES: &[&str] = &[
+    "node primary",
+    "node primary sticky loss-standby store-loss-standby",
+    "node secondary loss-standby store-loss-standby",
+    "node secondary knows loss-standby",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #[test]
+    fn no_order_of_events_breaks_the_order_of_a_hand_over((node, up, life) in lives()) {
+        let lines: Vec<&str> = [NODES[node]].iter().chain(&WAY_UP[..up]).copied()
+            .chain(life.iter().map(|line| LINES[*line]))
+            .collect();
+        run(&lines);
+    }
+}
+
+#[test]
+fn the_usual_way_up_does_go_up() {
+    let lines: Vec<&str> = ["node secondary"].iter().chain(WAY_UP).copied().collect();
+    assert!(run(&lines));
 }

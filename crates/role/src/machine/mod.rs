@@ -152,7 +152,7 @@ impl Machine {
                 self.standby_read(now, read, &facts, out);
                 self.active_read(now, &facts, out);
             }
-            Event::StoreUnavailable { reason } => self.standby_unavailable(now, &reason, out),
+            Event::StoreUnavailable { call, reason } => self.standby_unavailable(now, call, &reason, out),
             Event::StoreQuarantined { reason } => {
                 self.standby_quarantined(now, &reason, out);
                 self.owner_quarantined(now, &reason, out);
@@ -164,6 +164,7 @@ impl Machine {
             Event::IntentSeen(intent) => self.active_intent(now, &intent, out),
             Event::IntentWritten => self.standby_intent_written(now),
             Event::SetIdentity(wish) => self.set_identity(now, wish, out),
+            Event::Promote { term, candidate } => self.promote(now, term, &candidate, out),
             Event::ClaimDone(claim) => self.claim_done(now, &claim, out),
             Event::ClaimRefused(facts) => {
                 self.learn(&facts);

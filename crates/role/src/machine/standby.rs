@@ -5,23 +5,24 @@ use {
     crate::{
         config::Failback,
         event::{
-            Effect, HandoverReport, Phases, ReadId, RefusedKind, RequestId, RoleState, SetIdentity, StoreFacts,
+            Candidate, Effect, HandoverReport, Phases, ReadId, RefusedKind, RequestId, RoleState, SetIdentity,
+            StoreCall, StoreFacts,
         },
         protocol::describe_owner,
         records::{OwnerRecord, Preference},
         status::ExitStatus,
     },
-    tandem_types::{Pubkey, Slot, Tick},
+    tandem_types::{Pubkey, Slot, Term, Tick},
 };
 
 /// One attempt to become active.
 #[derive(Debug)]
 pub(super) struct Pursuit {
-    /// Who asked; none: a primary that came up, or a claim whose answer was lost.
+    /// Whom to answer.
     pub request: Option<RequestId>,
     pub identity: Pubkey,
     require_tower: bool,
-    pub reason: &'static str,
+    why: Why,
     step: Step,
     pub started: Tick,
     /// When the present phase began.
@@ -30,6 +31,18 @@ pub(super) struct Pursuit {
     /// The newest vote we knew of when the store was asked: its answer must not be older. (What we learn while the
     /// answer is on its way may rightly be newer than it.)
     pub floor: Option<Slot>,
+}
+
+/// What set a pursuit off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Why {
+    Operator,
+    /// A configured primary came up.
+    Restart,
+    /// A claim without an answer turned out to have happened.
+    Resumed,
+    /// The owner of this term was found dead.
+    Automatic(Term),
 }
 
 #[derive(Debug)]
@@ -54,6 +67,15 @@ impl Pursuit {
         let ms = millis(now, self.mark);
         self.mark = now;
         ms
+    }
+
+    pub fn reason(&self) -> &'static str {
+        match self.why {
+            Why::Operator => "set-identity",
+            Why::Restart => "restart",
+            Why::Resumed => "claim found done",
+            Why::Automatic(_) => "automatic: the owner is silent",
+        }
     }
 
     pub fn is_claiming(&self) -> bool {
@@ -85,7 +107,7 @@ impl Machine {
             out.push(Effect::Reply { request: wish.request, outcome: Ok(self.standby_report()) });
             return;
         }
-        if let Err(objection) = self.admissible(&wish) {
+        if let Err(objection) = self.admissible(&wish.identity, &wish.candidate) {
             refuse(wish.request, objection.kind, &objection.reason, objection.remedy, out);
             return;
         }
@@ -93,6 +115,7 @@ impl Machine {
             if pursuit.request.is_none() && pursuit.identity == wish.identity {
                 // The operator asks for what this primary is about to do anyway: it now does it in their name.
                 pursuit.request = Some(wish.request);
+                pursuit.why = Why::Operator;
                 pursuit.require_tower |= wish.require_tower;
                 return;
             }
@@ -101,13 +124,25 @@ impl Machine {
             return;
         }
         self.identity = Some(wish.identity);
-        self.pursue(now, wish.identity, Some(wish.request), wish.require_tower, "set-identity", out);
+        self.pursue(now, wish.identity, Some(wish.request), wish.require_tower, Why::Operator, out);
     }
 
-    /// Everything that can be said against a `set-identity` without asking the store.
-    fn admissible(&self, wish: &SetIdentity) -> Result<(), Objection> {
+    /// The watchdog found the owner of `term` dead. Nobody is asked to let go, and nobody is answered.
+    pub(super) fn promote(&mut self, now: Tick, term: Term, candidate: &Candidate, out: &mut Vec<Effect>) {
+        let (State::Standby(None), Some(identity)) = (&self.state, self.identity) else { return };
+        match self.admissible(&identity, candidate) {
+            Ok(()) => self.pursue(now, identity, None, false, Why::Automatic(term), out),
+            Err(objection) => {
+                let why = format!("no automatic failover: {}; {}", objection.reason, objection.remedy);
+                self.enter(State::Standby(None), &why, out);
+            }
+        }
+    }
+
+    /// Everything that can be said against becoming active without asking the store.
+    fn admissible(&self, identity: &Pubkey, candidate: &Candidate) -> Result<(), Objection> {
         let object = |kind, reason: String, remedy| Err(Objection { kind, reason, remedy });
-        match wish.vote_account_node {
+        match candidate.vote_account_node {
             None => {
                 return object(
                     RefusedKind::WrongVoteAccount,
@@ -115,8 +150,8 @@ impl Machine {
                     "check --vote-account and the genesis; nothing was claimed",
                 );
             }
-            Some(node) if node != wish.identity => {
-                let reason = format!("this node's vote account votes for identity {node}, not for {}", wish.identity);
+            Some(node) if node != *identity => {
+                let reason = format!("this node's vote account votes for identity {node}, not for {identity}");
                 return object(
                     RefusedKind::WrongVoteAccount,
                     reason,
@@ -125,7 +160,7 @@ impl Machine {
             }
             Some(_) => {}
         }
-        if !wish.authorized_voter_held {
+        if !candidate.authorized_voter_held {
             return object(
                 RefusedKind::NoAuthorizedVoter,
                 "no key given to this node may vote for its vote account now".into(),
@@ -153,15 +188,14 @@ impl Machine {
         identity: Pubkey,
         request: Option<RequestId>,
         require_tower: bool,
-        reason: &'static str,
+        why: Why,
         out: &mut Vec<Effect>,
     ) {
         let floor = self.newest_known_vote();
         let step = Step::Reading(self.read_store(out));
         let require_tower = require_tower || self.config.require_tower;
         let phases = Phases::default();
-        let pursuit =
-            Pursuit { request, identity, require_tower, reason, step, started: now, mark: now, phases, floor };
+        let pursuit = Pursuit { request, identity, require_tower, why, step, started: now, mark: now, phases, floor };
         self.state = State::Standby(Some(Box::new(pursuit)));
     }
 
@@ -169,7 +203,7 @@ impl Machine {
         let State::Standby(None) = self.state else { return };
         let Some(identity) = self.identity else { return };
         if self.claims_by_itself && self.caught_up() && now >= self.claims_after {
-            self.pursue(now, identity, None, false, "restart", out);
+            self.pursue(now, identity, None, false, Why::Restart, out);
         } else if self.poll_at.is_none() {
             self.poll_at = Some(now + self.config.standby_poll);
         }
@@ -236,7 +270,7 @@ impl Machine {
         let Some(pursuit) = pursuit else {
             let ours = facts.owner.as_ref().is_some_and(|owner| owner.instance == self.instance && !owner.released);
             if let (true, true, Some(identity)) = (ours, self.claim_unresolved, self.identity) {
-                self.pursue(now, identity, None, false, "claim found done", out);
+                self.pursue(now, identity, None, false, Why::Resumed, out);
             }
             return;
         };
@@ -284,8 +318,8 @@ impl Machine {
         if self.is_me(owner) || self.config.store_is_exclusive {
             return Approach::Claim;
         }
-        let asked = match &self.state {
-            State::Standby(Some(pursuit)) => pursuit.request.is_some(),
+        let why = match &self.state {
+            State::Standby(Some(pursuit)) => pursuit.why,
             State::Standby(None)
             | State::Acquired(_)
             | State::Recovered(_)
@@ -294,7 +328,18 @@ impl Machine {
             | State::HaltLead(_)
             | State::HaltVote(_)
             | State::Locked(_)
-            | State::Ended(_) => false,
+            | State::Ended(_) => Why::Restart,
+        };
+        let asked = match why {
+            Why::Operator => true,
+            Why::Restart | Why::Resumed => false,
+            Why::Automatic(term) if term == owner.term => return Approach::Claim,
+            Why::Automatic(term) => {
+                return Approach::LeaveAlone(format!(
+                    "no automatic failover: the owner of term {term} was silent, but {}",
+                    describe_owner(Some(owner))
+                ));
+            }
         };
         if asked || owner.host == self.config.host {
             return Approach::Ask;
@@ -329,7 +374,10 @@ impl Machine {
         match facts.tower_last_vote {
             Some(vote) if vote > newest_usable => Some(Objection {
                 kind: RefusedKind::NotCaughtUp,
-                reason: format!("the tower's last vote is for slot {vote}, this node has replayed to {}", self.chain.tip),
+                reason: format!(
+                    "the tower's last vote is for slot {vote}, this node has replayed to {}",
+                    self.chain.tip
+                ),
                 remedy: "wait until this node has caught up and ask again; nothing was claimed",
             }),
             Some(_) | None => None,
@@ -351,7 +399,9 @@ impl Machine {
         }
         let known = known.filter(|known| last_vote.is_none_or(|vote| vote < *known))?;
         let found = last_vote.map_or("has no vote".to_string(), |vote| format!("ends with slot {vote}"));
-        Some(format!("the store's tower {found}, but this identity has voted for slot {known}: the store is older than the chain"))
+        Some(format!(
+            "the store's tower {found}, but this identity has voted for slot {known}: the store is older than the chain"
+        ))
     }
 
     fn ask(&mut self, facts: &StoreFacts, out: &mut Vec<Effect>) {
@@ -363,7 +413,7 @@ impl Machine {
             term_seen: owner.term,
             from: owner.host.clone(),
             deadline_ms,
-            reason: pursuit.reason.into(),
+            reason: pursuit.reason().into(),
         });
         pursuit.step = Step::WritingIntent(Box::new(facts.clone()));
     }
@@ -386,9 +436,9 @@ impl Machine {
         pursuit.step = Step::Claiming;
         out.push(Effect::Claim {
             owner_revision: facts.owner_revision,
-            term_seen: facts.owner.as_ref().map_or(tandem_types::Term(0), |owner| owner.term),
+            term_seen: facts.owner.as_ref().map_or(Term(0), |owner| owner.term),
             previous_host: facts.owner.as_ref().map(|owner| owner.host.clone()),
-            reason: pursuit.reason.into(),
+            reason: pursuit.reason().into(),
         });
     }
 
@@ -433,12 +483,18 @@ impl Machine {
         self.refuse_pursuit(now, objection, out);
     }
 
-    pub(super) fn standby_unavailable(&mut self, now: Tick, reason: &str, out: &mut Vec<Effect>) {
+    pub(super) fn standby_unavailable(&mut self, now: Tick, call: StoreCall, reason: &str, out: &mut Vec<Effect>) {
         let State::Standby(Some(pursuit)) = &mut self.state else { return };
-        if let Step::Waiting { reading, poll_at, .. } = &mut pursuit.step {
-            *reading = None;
-            *poll_at = now + self.config.release_poll;
-            return;
+        match (&mut pursuit.step, call) {
+            (Step::Reading(asked), StoreCall::Read(read)) if *asked == read => {}
+            (Step::WritingIntent(_), StoreCall::Intent) | (Step::Claiming, StoreCall::Claim) => {}
+            (Step::Waiting { reading, poll_at, .. }, StoreCall::Read(read)) if *reading == Some(read) => {
+                *reading = None;
+                *poll_at = now + self.config.release_poll;
+                return;
+            }
+            // The answer to something that was overtaken: a look, say, that was still out when the claim was made.
+            (Step::Reading(_) | Step::WritingIntent(_) | Step::Waiting { .. } | Step::Claiming, _) => return,
         }
         let objection = Objection {
             kind: RefusedKind::StoreUnavailable,
@@ -466,7 +522,7 @@ impl Machine {
         }
         let why = format!("{}; {}", objection.reason, objection.remedy);
         match objection.kind {
-            RefusedKind::TowerMissing => {
+            RefusedKind::TowerMissing if pursuit.why == Why::Restart => {
                 out.push(Effect::Exit { status: ExitStatus::TowerMissing, reason: why });
                 self.state = State::Ended(RoleState::Standby);
             }
@@ -479,6 +535,7 @@ impl Machine {
             | RefusedKind::NotCaughtUp
             | RefusedKind::WrongVoteAccount
             | RefusedKind::NoAuthorizedVoter
+            | RefusedKind::TowerMissing
             | RefusedKind::TakenMeanwhile
             | RefusedKind::StoreUnavailable
             | RefusedKind::Unresolved

@@ -284,7 +284,8 @@ impl Machine {
         self.enter(State::Standby(None), "standing by", out);
         if let Some(request) = report {
             let phases = Phases::default();
-            let report = HandoverReport { role: RoleState::Standby, term, last_vote_slot: last_vote, phases, slots_missed: 0 };
+            let report =
+                HandoverReport { role: RoleState::Standby, term, last_vote_slot: last_vote, phases, slots_missed: 0 };
             out.push(Effect::Reply { request, outcome: Ok(report) });
         }
         if let Some((request, kind, reason)) = refused {

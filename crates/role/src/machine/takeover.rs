@@ -38,13 +38,14 @@ pub(super) struct Takeover {
     free_from: Slot,
     /// Until then we wait for the last vote's block; afterwards for its lockouts to pass.
     replay_until: Tick,
+    outwaiting: bool,
     /// Gossip was told to speak as the identity already.
     pub switching: bool,
 }
 
 impl Takeover {
     pub fn next_deadline(&self) -> Option<Tick> {
-        (!self.last_vote_replayed).then_some(self.replay_until)
+        (!self.last_vote_replayed && !self.outwaiting).then_some(self.replay_until)
     }
 
     fn lap(&mut self, now: Tick) -> u64 {
@@ -68,7 +69,12 @@ impl Machine {
     pub(super) fn claim_done(&mut self, now: Tick, claim: &ClaimFacts, out: &mut Vec<Effect>) {
         self.term_seen = self.term_seen.max(claim.term);
         let State::Standby(pursuit) = &mut self.state else { return };
-        let Some(mut pursuit) = pursuit.take_if(|pursuit| pursuit.is_claiming()) else { return };
+        let Some(mut pursuit) = pursuit.take_if(|pursuit| pursuit.is_claiming()) else {
+            // The pursuit was given up while the claim was out. What nobody will use must not keep others waiting.
+            let reason = "the claim came too late to be used".into();
+            out.push(Effect::Release { term: claim.term, reason });
+            return;
+        };
         self.claims_by_itself = false;
         self.claim_unresolved = false;
         pursuit.phases.claim_ms = pursuit.lap(now);
@@ -79,7 +85,7 @@ impl Machine {
             (false, true) => TowerSource::Chain,
             (false, false) => TowerSource::Fresh,
         };
-        let why = format!("claimed: {}", pursuit.reason);
+        let why = format!("claimed: {}", pursuit.reason());
         let takeover = self.takeover(now, *pursuit, claim, source);
         self.enter(State::Acquired(Box::new(takeover)), &why, out);
         match refused {
@@ -107,6 +113,7 @@ impl Machine {
             last_vote_replayed: false,
             free_from: 0,
             replay_until: now,
+            outwaiting: false,
             switching: false,
         }
     }
@@ -126,7 +133,9 @@ impl Machine {
         takeover.free_from = free_from;
         takeover.replay_until = now + self.config.replay_deadline;
         let why = match last_vote {
-            Some(slot) if !last_vote_replayed => format!("tower adopted; its last vote, for {slot}, is not replayed yet"),
+            Some(slot) if !last_vote_replayed => {
+                format!("tower adopted; its last vote, for {slot}, is not replayed yet")
+            }
             Some(slot) => format!("tower adopted up to the vote for {slot}"),
             None => "an empty tower adopted".into(),
         };
@@ -149,8 +158,7 @@ impl Machine {
                     (Some(_), TowerSource::Chain) => self.adopt_again(out),
                     // Since our claim nobody can record a vote, so somebody votes past the store.
                     (Some(slot), TowerSource::Store | TowerSource::Fresh) => {
-                        let reason =
-                            format!("a vote of this identity for slot {slot} turned up, newer than the tower");
+                        let reason = format!("a vote of this identity for slot {slot} turned up, newer than the tower");
                         self.back_out(now, RefusedKind::Quarantined, &reason, out);
                         return;
                     }
@@ -182,7 +190,8 @@ impl Machine {
         let caught_up = self.caught_up();
         let State::Recovered(takeover) = &mut self.state else { return };
         let tip = self.chain.tip;
-        let outwaited = now >= takeover.replay_until && tip >= takeover.free_from;
+        takeover.outwaiting = now >= takeover.replay_until;
+        let outwaited = takeover.outwaiting && tip >= takeover.free_from;
         if !caught_up || tip < takeover.hold_until || !(takeover.last_vote_replayed || outwaited) {
             return;
         }

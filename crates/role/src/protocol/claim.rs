@@ -2,8 +2,8 @@
 
 use {
     super::{
-        Fault, Fence, Held, Operation, Quarantine, StoreView, Versioned, get, get_all, raw, record, still_own, unchanged,
-        view_of,
+        Fault, Fence, Held, Operation, Quarantine, StoreView, Versioned, get, get_all, raw, record, still_own,
+        unchanged, view_of,
     },
     crate::{
         keys::Keys,

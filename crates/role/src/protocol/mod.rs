@@ -23,7 +23,7 @@ mod wish;
 
 pub use {
     claim::{Claim, ClaimOutcome, ClaimRequest, Claimed, Release, WriteLog},
-    vote::{ClaimLeaderSlot, RecordVote},
+    vote::{Beat, ClaimLeaderSlot, RecordVote},
     wish::{IntentOutcome, ReadAll, ReadLogs, WriteIntent},
 };
 

@@ -57,9 +57,7 @@ impl Operation for RecordVote {
         match view.tower {
             Some(tower) if tower.mod_revision > self.before && tower.value == self.tower => Ok(tower.mod_revision),
             // We own the identity, so nobody but us may write the tower, and these bytes are not what we wrote.
-            Some(tower) => {
-                Err(Quarantine::ForeignWrite { key: "tower", revision: tower.mod_revision }.into())
-            }
+            Some(tower) => Err(Quarantine::ForeignWrite { key: "tower", revision: tower.mod_revision }.into()),
             None => Err(Quarantine::ForeignWrite { key: "tower", revision: view.revision }.into()),
         }
     }
@@ -119,5 +117,45 @@ impl Operation for ClaimLeaderSlot {
             Some(window) => Err(Quarantine::ForeignWrite { key: "window", revision: window.mod_revision }.into()),
             None => Err(Quarantine::ForeignWrite { key: "window", revision: view.revision }.into()),
         }
+    }
+}
+
+/// The owner's sign of life, for standbys with automatic failover. Bound to a lease and to nothing else: it says that
+/// somebody is there, never who may sign. It does find out early that we were fenced.
+#[derive(Clone, Debug)]
+pub struct Beat {
+    txn: Txn,
+    fence: Fence,
+}
+
+impl Beat {
+    /// `count` changes with each beat, so that a watch sees it.
+    pub fn new(keys: &Keys, fence: Fence, count: u64) -> Self {
+        let value = format!("{{\"term\":{},\"beat\":{count}}}", fence.term).into_bytes();
+        let txn = Txn {
+            compares: vec![unchanged(keys.owner(), fence.owner_revision)],
+            then: vec![Op::PutLeased { key: keys.alive(), value }],
+            otherwise: get_all(keys),
+        };
+        Self { txn, fence }
+    }
+}
+
+impl Operation for Beat {
+    type Output = ();
+
+    fn txn(&self) -> &Txn {
+        &self.txn
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn interpret(&self, reply: &TxnReply) -> Result<(), Fault> {
+        if reply.succeeded {
+            return Ok(());
+        }
+        still_own(&self.fence, &view_of(reply)?)
     }
 }

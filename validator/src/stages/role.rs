@@ -1,0 +1,356 @@
+//! The role stage: the shell of `tandem_role::Machine`. It gathers what the machine judges by, performs its effects, answers the
+//! admin socket, and publishes the node's status.
+
+mod chain;
+mod handover;
+mod status;
+mod tower;
+
+use {
+    crate::{
+        admin::{AdminError, RoleRequest},
+        exit::{Failure, Status},
+        stage::{ExitLatch, Progress, Stage},
+        status::HandoverReport,
+        topology::{GossipCommand, ProducerInput, PromiseInput, RoleInput, Shared, StoreCommand, VoteInput},
+    },
+    chain::ChainWatch,
+    handover::Stopwatch,
+    std::{collections::HashMap, time::Duration},
+    tandem_env::{Rx, unix_nanos},
+    tandem_net::TpuIdentity,
+    tandem_role::{
+        event::{Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource},
+        machine::Machine,
+    },
+    tandem_tower_storage::Claim,
+    tandem_types::{BlockKey, Keypair, Pubkey, Signer, Tick},
+    tokio::sync::oneshot,
+};
+
+type Reply = oneshot::Sender<Result<HandoverReport, AdminError>>;
+
+pub struct RoleStage {
+    shared: Shared,
+    inbox: Rx<RoleInput>,
+    exit: ExitLatch,
+    machine: Machine,
+    tls: TpuIdentity,
+    chain: ChainWatch,
+    chain_at: Tick,
+    status_at: Tick,
+    replies: HashMap<RequestId, Reply>,
+    exits: Vec<oneshot::Sender<()>>,
+    next_request: u64,
+    /// Keys that operators named to stand by under.
+    standby_keys: Vec<Keypair>,
+    claim: Option<Claim>,
+    /// The block of the adopted tower's last vote.
+    adopted_vote: Option<BlockKey>,
+    stopwatch: Stopwatch,
+    last_handover: Option<HandoverReport>,
+    last_vote: Option<u64>,
+    store_name: String,
+    effects: Vec<Effect>,
+}
+
+/// How often the machine hears of the chain, and how often the status is published.
+const CHAIN_EVERY: Duration = Duration::from_millis(20);
+const STATUS_EVERY: Duration = Duration::from_millis(100);
+
+/// What the stage starts with.
+pub struct RoleSetup {
+    pub machine: Machine,
+    pub tls: TpuIdentity,
+    pub chain: ChainWatch,
+    pub store_name: String,
+}
+
+pub use chain::ChainWatch as RoleChainWatch;
+
+impl RoleStage {
+    pub fn new(shared: Shared, inbox: Rx<RoleInput>, exit: ExitLatch, setup: RoleSetup) -> Self {
+        Self {
+            shared,
+            inbox,
+            exit,
+            machine: setup.machine,
+            tls: setup.tls,
+            chain: setup.chain,
+            chain_at: Tick::ZERO,
+            status_at: Tick::ZERO,
+            replies: HashMap::new(),
+            exits: Vec::new(),
+            next_request: 0,
+            standby_keys: Vec::new(),
+            claim: None,
+            adopted_vote: None,
+            stopwatch: Stopwatch::default(),
+            last_handover: None,
+            last_vote: None,
+            store_name: setup.store_name,
+            effects: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, now: Tick, input: RoleInput) -> Result<(), Failure> {
+        let event = match input {
+            RoleInput::Event(event) => {
+                if let Event::Recorded { slot } = &event {
+                    self.last_vote = Some(*slot);
+                }
+                event
+            }
+            RoleInput::Request(request) => return self.request(now, request),
+            RoleInput::Claimed(claim) => {
+                let facts = claim.facts();
+                self.last_vote = facts.tower_last_vote;
+                self.claim = Some(*claim);
+                Event::ClaimDone(Box::new(facts))
+            }
+            RoleInput::Prepared { last_vote, last_vote_replayed, free_from } => {
+                self.adopted_vote = last_vote;
+                Event::TowerAdopted { last_vote: last_vote.map(|block| block.slot), last_vote_replayed, free_from }
+            }
+            RoleInput::ProducerHalted => Event::LeaderSlotDone,
+            RoleInput::Quarantine { reason } => Event::TowerQuarantined { reason, safe_from: None },
+            RoleInput::SeenElsewhere => Event::SeenElsewhere,
+        };
+        self.handle(now, event)
+    }
+
+    fn handle(&mut self, now: Tick, event: Event) -> Result<(), Failure> {
+        self.machine.handle(now, event, &mut self.effects);
+        // Effects may answer themselves (switching the name): those answers are events of their own.
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                if let Some(answer) = self.perform(now, effect)? {
+                    self.machine.handle(now, answer, &mut self.effects);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, now: Tick, request: RoleRequest) -> Result<(), Failure> {
+        match request {
+            RoleRequest::Exit { reply } => {
+                self.exits.push(reply);
+                self.handle(now, Event::Shutdown)
+            }
+            RoleRequest::SetIdentity { keypair, require_tower, reply } => {
+                let identity = keypair.pubkey();
+                let vote_account_node = self.chain.vote_account_node(&self.shared);
+                if vote_account_node == Some(identity) {
+                    self.open_store(identity)?;
+                    self.shared.views.vault.hold_identity(keypair);
+                } else {
+                    self.standby_keys.push(keypair);
+                }
+                self.next_request += 1;
+                let request = RequestId(self.next_request);
+                self.replies.insert(request, reply);
+                self.stopwatch.begin();
+                let authorized_voter_held = self.chain.authorized_voter_held(&self.shared);
+                let wish = SetIdentity { request, identity, require_tower, vote_account_node, authorized_voter_held };
+                self.handle(now, Event::SetIdentity(wish))
+            }
+        }
+    }
+
+    fn open_store(&self, identity: Pubkey) -> Result<(), Failure> {
+        self.store(StoreCommand::Open { identity })
+    }
+
+    fn store(&self, command: StoreCommand) -> Result<(), Failure> {
+        self.shared.writers.promise.send(PromiseInput::Store(command)).map_err(stopping)
+    }
+
+    fn perform(&mut self, now: Tick, effect: Effect) -> Result<Option<Event>, Failure> {
+        match effect {
+            Effect::ReadStore { read } => self.store(StoreCommand::Read { read })?,
+            Effect::WriteIntent { owner_revision, term_seen, from, deadline_ms, reason } => {
+                self.stopwatch.mark("read");
+                self.store(StoreCommand::WriteIntent { owner_revision, term_seen, from, deadline_ms, reason })?;
+            }
+            Effect::Claim { owner_revision, term_seen, previous_host, reason } => {
+                self.stopwatch.mark("intent");
+                let slot = self.shared.views.chain.load().processed.slot();
+                self.store(StoreCommand::Claim { owner_revision, term_seen, previous_host, reason, slot })?;
+            }
+            Effect::Adopt { term: _, source } => {
+                self.stopwatch.mark("claim");
+                return self.adopt(source);
+            }
+            Effect::Unlock { term, watermark: _ } => self.unlock(term)?,
+            Effect::HaltLead { abandon } => {
+                self.shared.writers.producer.send(ProducerInput::Halt { abandon }).map_err(stopping)?;
+            }
+            Effect::HaltVote => {
+                self.shared.writers.vote.send(VoteInput::StandDown).map_err(stopping)?;
+                self.store(StoreCommand::HaltVotes)?;
+            }
+            Effect::Lock => self.shared.views.vault.lock(),
+            Effect::Release { term: _, reason } => self.store(StoreCommand::Release { reason })?,
+            Effect::SwitchNodeIdentity(to) => {
+                self.stopwatch.mark("adopt");
+                self.switch(to)?;
+                self.stopwatch.mark("switch");
+                return Ok(Some(Event::NodeIdentitySwitched(to)));
+            }
+            Effect::Reannounce => self.announce(self.shared.views.vault.node().pubkey())?,
+            Effect::Reply { request, outcome } => self.reply(request, outcome),
+            Effect::Exit { status, reason } => self.end(Status::from_code(status.code() as u8), &reason),
+            Effect::Log(transition) => {
+                tracing::info!("{transition}");
+                if transition.to == RoleState::Active {
+                    self.became_active(transition.term.map(|term| term.0));
+                } else if transition.from == RoleState::Standby && transition.to == RoleState::Standby {
+                    self.stopwatch.forget();
+                }
+            }
+        }
+        let _ = now;
+        Ok(None)
+    }
+
+    /// The claimed tower, as the voter takes it.
+    fn adopt(&mut self, source: TowerSource) -> Result<Option<Event>, Failure> {
+        let claimed = self.claim.as_ref().and_then(|claim| claim.tower.as_ref());
+        let bank = self.shared.views.chain.load().processed.clone();
+        let root = self.shared.views.root.load(std::sync::atomic::Ordering::Relaxed);
+        let adopted = match source {
+            TowerSource::Store => match claimed {
+                Some(stored) => tower::adopted(stored, &bank, root),
+                None => return Ok(Some(no_tower("the store's tower is gone"))),
+            },
+            TowerSource::Fresh => tandem_vote::Adopted::default(),
+            TowerSource::Chain => {
+                let hash_of = |slot| self.shared.views.ledger.bank_hash(slot);
+                match tower::from_chain(&bank, root, self.shared.views.vote_account, hash_of) {
+                    Ok((adopted, promised)) => {
+                        self.store(StoreCommand::AdoptChainTower { tower: promised })?;
+                        adopted
+                    }
+                    Err(reason) => return Ok(Some(no_tower(&reason))),
+                }
+            }
+        };
+        let adopted = Box::new(adopted);
+        self.shared.writers.vote.send(VoteInput::Prepare { adopted }).map_err(stopping)?;
+        Ok(None)
+    }
+
+    fn unlock(&mut self, term: tandem_types::Term) -> Result<(), Failure> {
+        let Some(identity) = self.machine.identity() else { return Ok(()) };
+        let permit = self.shared.views.vault.unlock(term);
+        self.store(StoreCommand::Resume { permit: permit.clone() })?;
+        self.shared.writers.vote.send(VoteInput::Activate).map_err(stopping)?;
+        self.shared.writers.producer.send(ProducerInput::Allow { identity, permit }).map_err(stopping)
+    }
+
+    fn switch(&mut self, to: NodeIdentity) -> Result<(), Failure> {
+        let vault = self.shared.views.vault.clone();
+        match to {
+            NodeIdentity::Active(identity) => {
+                if let Err(refusal) = vault.speak_as_identity(&identity) {
+                    return Err(Failure::refused(refusal));
+                }
+            }
+            NodeIdentity::Standby => vault.speak_as_standby(),
+            NodeIdentity::StandbyAs(key) => {
+                match self.standby_keys.iter().position(|known| known.pubkey() == key) {
+                    Some(index) => {
+                        vault.stand_by_as(self.standby_keys.swap_remove(index));
+                    }
+                    None => vault.speak_as_standby(),
+                }
+                self.standby_keys.clear();
+            }
+        }
+        let node = vault.node();
+        let pubkey = node.pubkey();
+        self.tls.set_signer(pubkey, std::sync::Arc::new(move |message: &[u8]| node.sign(message).ok()));
+        self.shared.views.identity.store(std::sync::Arc::new(pubkey));
+        self.announce(pubkey)
+    }
+
+    /// Gossip shows this node as `pubkey`, started now.
+    fn announce(&self, pubkey: Pubkey) -> Result<(), Failure> {
+        let mut contact = (**self.shared.views.contact.load()).clone();
+        contact.pubkey = pubkey;
+        contact.outset = unix_nanos() / 1_000;
+        self.shared.writers.gossip.send(GossipCommand::SetIdentity(Box::new(contact))).map_err(stopping)
+    }
+
+    fn reply(&mut self, request: RequestId, outcome: Result<tandem_role::event::HandoverReport, Refused>) {
+        let Some(reply) = self.replies.remove(&request) else { return };
+        let answer = match outcome {
+            Ok(report) => {
+                let identity = self.shared.views.vault.node().pubkey();
+                let report = self.stopwatch.report(&report, identity);
+                if report.role == "ACTIVE" {
+                    self.last_handover = Some(report.clone());
+                }
+                Ok(report)
+            }
+            Err(refused) => Err(AdminError {
+                status: refused.kind.exit_status().code() as u8,
+                reason: refused.reason,
+                remedy: Some(refused.remedy),
+            }),
+        };
+        self.stopwatch.forget();
+        // The client may have gone.
+        let _ = reply.send(answer);
+    }
+
+    /// A takeover that nobody asked for over the socket: a primary that reclaimed.
+    fn became_active(&mut self, term: Option<u64>) {
+        let identity = self.shared.views.vault.node().pubkey();
+        self.last_handover = Some(self.stopwatch.own_report(identity, term, self.last_vote));
+    }
+
+    fn end(&mut self, status: Status, reason: &str) {
+        for exit in self.exits.drain(..) {
+            // The client may have gone.
+            let _ = exit.send(());
+        }
+        self.exit.request(Failure::new(status, reason));
+    }
+}
+
+impl Stage for RoleStage {
+    fn step(&mut self, now: Tick) -> Result<Progress, Failure> {
+        if now >= self.chain_at {
+            self.chain_at = now + CHAIN_EVERY;
+            if let Some(status) = self.chain.look(now, &self.shared, self.adopted_vote) {
+                self.handle(now, Event::Chain(status))?;
+            }
+        }
+        if now >= self.status_at {
+            self.status_at = now + STATUS_EVERY;
+            self.publish_status();
+        }
+        match self.inbox.pop() {
+            Some(input) => self.take(now, input)?,
+            None => {
+                let deadline = self.machine.next_deadline();
+                if deadline.is_none_or(|deadline| deadline > now) {
+                    let next = self.chain_at.min(self.status_at);
+                    return Ok(Progress::Idle(Some(deadline.map_or(next, |deadline| deadline.min(next)))));
+                }
+                self.handle(now, Event::Timer)?;
+            }
+        }
+        Ok(Progress::Busy)
+    }
+}
+
+fn no_tower(reason: &str) -> Event {
+    Event::TowerQuarantined { reason: reason.to_owned(), safe_from: None }
+}
+
+fn stopping(_: tandem_env::Closed) -> Failure {
+    Failure::failed("a stage has stopped")
+}
