@@ -35,7 +35,7 @@ impl ChainView {
 
 /// What happened to the chain, for subscribers. Whoever sends one has put its block into `History` and the new view into
 /// `Context::chain` before: that is what subscribers look at.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum ChainEvent {
     Frozen(Arc<Bank>),
     Confirmed(Arc<Bank>),

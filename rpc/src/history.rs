@@ -37,6 +37,8 @@ pub struct BlockRecord {
     pub previous_blockhash: Hash,
     pub block_height: u64,
     pub block_time: UnixTimestamp,
+    /// All since genesis, recorded or not.
+    pub transaction_count: u64,
     pub transactions: Vec<TransactionRecord>,
     /// Fees, commissions, stake rewards.
     pub rewards: Vec<(Pubkey, RewardInfo)>,
@@ -52,6 +54,7 @@ impl BlockRecord {
             previous_blockhash: bank.parent().map(|parent| parent.last_blockhash()).unwrap_or_default(),
             block_height: bank.block_height(),
             block_time: clock(bank).unix_timestamp,
+            transaction_count: bank.transaction_count(),
             transactions,
             rewards: bank.rewards(),
         }
@@ -88,8 +91,8 @@ struct Inner {
     /// Slots of the rooted chain and their times; of these many more are kept than of blocks.
     rooted: BTreeMap<Slot, UnixTimestamp>,
     samples: Vec<Sample>,
-    /// Counts for the sample that is being taken, and when that began.
-    sampling: Option<(UnixTimestamp, Sample)>,
+    /// The sample that is being taken.
+    sampling: Option<Sampling>,
 }
 
 /// Pace of the chain over a while, for `getRecentPerformanceSamples`.
@@ -101,6 +104,15 @@ pub struct Sample {
     pub transactions: u64,
     pub non_votes: u64,
     pub seconds: u16,
+}
+
+/// What has been counted since `start`.
+struct Sampling {
+    start: UnixTimestamp,
+    /// Of the last block that was counted.
+    slot: Slot,
+    transaction_count: Option<u64>,
+    sample: Sample,
 }
 
 impl History {
@@ -217,22 +229,27 @@ impl Inner {
         }
     }
 
-    /// Adds a rooted block to the sample, and ends that when it is old enough.
+    /// Adds a rooted block to the sample, and ends that when it is old enough. The first block only starts one.
     fn count(&mut self, slot: Slot, time: UnixTimestamp) {
-        let (transactions, votes) = self.blocks.get(&slot).map_or((0, 0), |block| {
-            let votes = block.transactions.iter().filter(|record| record.info.is_simple_vote).count();
-            (block.transactions.len() as u64, votes as u64)
-        });
-        let before = self.rooted.keys().next_back().copied().unwrap_or(slot);
-        let (start, sample) = self.sampling.get_or_insert((time, Sample::default()));
+        let block = self.blocks.get(&slot).cloned();
+        let transaction_count = block.as_ref().map(|block| block.transaction_count);
+        let Some(Sampling { start, slot: before, transaction_count: counted, sample }) = &mut self.sampling else {
+            self.sampling = Some(Sampling { start: time, slot, transaction_count, sample: Sample::default() });
+            return;
+        };
         sample.slot = slot;
-        sample.slots += slot.saturating_sub(before);
-        sample.transactions += transactions;
-        sample.non_votes += transactions - votes;
+        sample.slots += slot.saturating_sub(*before);
+        if let Some(block) = block {
+            sample.transactions += counted.map_or(0, |counted| block.transaction_count.saturating_sub(counted));
+            sample.non_votes += block.transactions.iter().filter(|record| !record.info.is_simple_vote).count() as u64;
+            *counted = transaction_count;
+        }
+        *before = slot;
         let seconds = time.saturating_sub(*start);
         if seconds >= SAMPLE_SECONDS {
-            self.samples.push(Sample { seconds: u16::try_from(seconds).unwrap_or(u16::MAX), ..*sample });
-            self.sampling = Some((time, Sample::default()));
+            *start = time;
+            sample.seconds = u16::try_from(seconds).unwrap_or(u16::MAX);
+            self.samples.push(std::mem::take(sample));
             if self.samples.len() > SAMPLES_MAX {
                 self.samples.remove(0);
             }
@@ -278,6 +295,7 @@ mod tests {
             previous_blockhash: Hash::default(),
             block_height: slot,
             block_time: 1000 + slot as i64,
+            transaction_count: slot * 10,
             transactions,
             rewards: Vec::new(),
         }
@@ -328,12 +346,13 @@ mod tests {
     #[test]
     fn a_sample_of_the_pace_is_taken_every_minute() {
         let history = History::new(1 << 20);
+        history.add(block(10, &[]));
         history.root(&[(10, 1000)]);
         history.add(block(12, &[1, 2]));
         history.root(&[(12, 1030)]);
         assert_eq!(history.samples(10), []);
         history.root(&[(40, 1061)]);
-        let sample = Sample { slot: 40, slots: 30, transactions: 2, non_votes: 2, seconds: 61 };
+        let sample = Sample { slot: 40, slots: 30, transactions: 20, non_votes: 2, seconds: 61 };
         assert_eq!(history.samples(10), [sample]);
     }
 }

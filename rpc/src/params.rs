@@ -139,7 +139,7 @@ fn undecodable(what: &str, error: impl Display) -> ErrorObjectOwned {
 fn decode(text: &str, encoding: TransactionBinaryEncoding) -> Reply<Vec<u8>> {
     // Messages of version 1 begin with 0x81 or more: that can be told from the first two characters (rpc.rs:
     // V1_BASE64_PREFIX_LOWER_BOUND). Base58 was not extended to them.
-    let is_long = text.as_bytes().get(..2).is_some_and(|start| start >= b"gQ");
+    let is_long = text.as_bytes().get(..2).is_some_and(|start| *start >= b"gQ"[..]);
     let (name, text_max, bytes_max) = match encoding {
         TransactionBinaryEncoding::Base58 => ("base58", BASE58_TEXT_MAX, PACKET_BYTES_MAX),
         TransactionBinaryEncoding::Base64 if is_long => ("base64", base64_length(MAX_TRANSACTION_SIZE), MAX_TRANSACTION_SIZE),

@@ -20,14 +20,8 @@ use {
     tower_http::cors::CorsLayer,
 };
 
-const CONNECTIONS_MAX: u32 = 1_000;
-const SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 1_024;
-/// Agave rpc_service.rs: MAX_REQUEST_BODY_SIZE is 50 kB.
-const REQUEST_BYTES_MAX: u32 = 50 * 1024;
-const RESPONSE_BYTES_MAX: u32 = 256 << 20;
-
 #[derive(Debug, thiserror::Error)]
-#[error("listening on {address} for JSON-RPC: {source} — choose another --rpc-port")]
+#[error("listening on {address} for JSON-RPC: {source}; choose another --rpc-port (WebSocket takes the one after it)")]
 pub struct ServeError {
     address: SocketAddr,
     source: std::io::Error,
@@ -121,3 +115,9 @@ where
         Box::pin(self.inner.call(request))
     }
 }
+
+const CONNECTIONS_MAX: u32 = 1_000;
+const SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Agave rpc_service.rs: MAX_REQUEST_BODY_SIZE is 50 kB.
+const REQUEST_BYTES_MAX: u32 = 50 * 1024;
+const RESPONSE_BYTES_MAX: u32 = 256 << 20;

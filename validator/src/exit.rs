@@ -1,6 +1,6 @@
-//! How every command ends: an exit status that monitoring can act on, and three lines for a person.
+//! How every command ends: an exit status that monitoring can act on, and one line for a person.
 
-use std::{fmt, process::ExitCode};
+use std::{error::Error, fmt, process::ExitCode};
 
 /// Exit statuses; docs/book has a runbook for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +61,17 @@ impl Failure {
         Self::new(Status::Refused, what)
     }
 
+    /// A failed operation with everything that led to it: our errors do not repeat their sources.
+    pub fn caused(status: Status, error: &dyn Error) -> Self {
+        let mut what = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            what = format!("{what}: {cause}");
+            source = cause.source();
+        }
+        Self::new(status, what)
+    }
+
     pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
         self.remedy = Some(remedy.to_string());
         self
@@ -69,12 +80,37 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        // One line, whatever was quoted: logs and monitoring read lines.
+        let lines = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+        f.write_str(&lines(&self.what))?;
         match &self.remedy {
-            Some(remedy) => write!(f, " — {remedy}"),
+            Some(remedy) => write!(f, " — {}", lines(remedy)),
             None => Ok(()),
         }
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_with_its_causes_and_the_remedy() {
+        let cause = std::io::Error::other("no such device");
+        let failure = Failure::caused(Status::Failed, &cause).remedy("plug it in");
+        assert_eq!(failure.to_string(), "no such device — plug it in");
+        let quoted = Failure::refused("etcd:\n  m0: refused\n\n  m1: refused\n");
+        assert_eq!(quoted.to_string(), "etcd:; m0: refused; m1: refused");
+    }
+
+    #[test]
+    fn statuses_survive_the_admin_socket() {
+        for status in [Status::Done, Status::Usage, Status::Refused, Status::TimedOut, Status::Fenced, Status::StoreLost] {
+            assert_eq!(Status::from_code(status as u8), status);
+        }
+        assert_eq!(Status::from_code(Status::TowerMissing as u8), Status::TowerMissing);
+        assert_eq!(Status::from_code(77), Status::Failed);
+    }
+}

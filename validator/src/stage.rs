@@ -86,7 +86,7 @@ const PARK_MAX: Duration = Duration::from_millis(200);
 impl StageThread {
     pub fn spawn(
         name: &'static str,
-        mut stage: impl Stage + 'static,
+        mut stage: Box<dyn Stage>,
         bell: Doorbell,
         clock: MonotonicClock,
         exit: ExitLatch,

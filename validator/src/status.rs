@@ -2,6 +2,7 @@
 //! health and `monitor`.
 
 use {
+    crate::vote_path::VotePathReport,
     serde::{Deserialize, Serialize},
     serde_json::{Value, json},
     std::collections::BTreeMap,
@@ -31,6 +32,8 @@ pub struct NodeStatus {
     pub store: String,
     /// The last takeover by this process, when there was one.
     pub last_handover: Option<HandoverReport>,
+    /// How long votes take, the store apart.
+    pub vote_path: VotePathReport,
     /// Counters by name: what was received, dropped, refused.
     pub counters: BTreeMap<String, u64>,
 }

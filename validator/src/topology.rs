@@ -15,7 +15,7 @@ use {
     tandem_role::event::ReadId,
     tandem_shred::Shred,
     tandem_tower_storage::LeaderSlotClaim,
-    tandem_types::{BlockId, BlockKey, Pubkey, Slot, VersionedTransaction},
+    tandem_types::{BlockId, BlockKey, Pubkey, Slot, Tick, VersionedTransaction},
     tandem_vote as vote,
     tandem_wire::contact_info::ContactInfo,
 };
@@ -64,7 +64,7 @@ pub enum ReplayInput {
 
 /// To the vote stage.
 pub enum VoteInput {
-    Frozen { bank: Arc<Bank>, block: Box<vote::FrozenBlock> },
+    Frozen { bank: Arc<Bank>, block: Box<vote::FrozenBlock>, at: Tick },
     /// Votes seen in gossip or on the vote port; signatures checked.
     SeenVotes(Vec<(Pubkey, BlockKey)>),
     Purged(Slot),
@@ -79,7 +79,8 @@ pub enum VoteInput {
 
 /// To the promise stage, the only one that talks to the promise store.
 pub enum PromiseInput {
-    Vote(Box<vote::Decision>),
+    /// With the moment its bank was frozen; `None` for a refreshed vote.
+    Vote { decision: Box<vote::Decision>, frozen_at: Option<Tick> },
     ClaimSlot(Slot),
     Store(StoreCommand),
 }

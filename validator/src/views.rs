@@ -1,7 +1,7 @@
 //! What the stages publish for everybody: immutable values, replaced whole by their one writer.
 
 use {
-    crate::{release::ReleaseRecorder, status::NodeStatus},
+    crate::{release::ReleaseRecorder, status::NodeStatus, vote_path::VotePath},
     arc_swap::ArcSwap,
     std::{
         collections::{BTreeMap, HashMap},
@@ -44,6 +44,8 @@ pub struct Views {
     pub vote_account: Option<Pubkey>,
     pub release: ReleaseRecorder,
     pub counters: Counters,
+    /// Written by the promise stage.
+    pub vote_path: VotePath,
 }
 
 impl Views {

@@ -1,5 +1,5 @@
 //! Voters on a network that loses, delays and reorders, over forks made at random. Judged by code of its own: each
-//! voter keeps to its lockouts, and no two voters root different forks.
+//! voter keeps to its lockouts, no two voters root different forks, and nothing confirmed is left behind.
 #![allow(clippy::unwrap_used)]
 
 use {
@@ -31,6 +31,7 @@ impl Choices<'_> {
 
 struct Block {
     parent: Slot,
+    leader: usize,
     towers: Vec<Arc<TowerState>>,
 }
 
@@ -52,6 +53,9 @@ struct Cluster {
     /// Newest vote of each node, as the next leaders may include it.
     sent: Vec<Option<Decision>>,
     now: Now,
+    /// The two halves of the cluster do not hear each other.
+    is_split: bool,
+    confirmed: BTreeSet<Slot>,
 }
 
 fn account(node: usize) -> Pubkey {
@@ -66,12 +70,14 @@ fn key(slot: Slot) -> BlockKey {
 
 impl Cluster {
     fn new(stakes: Vec<u64>) -> Self {
-        let genesis = Block { parent: 0, towers: vec![Arc::default(); stakes.len()] };
+        let genesis = Block { parent: 0, leader: 0, towers: vec![Arc::default(); stakes.len()] };
         let mut cluster = Self {
             blocks: BTreeMap::from([(0, genesis)]),
             nodes: Vec::new(),
             sent: vec![None; stakes.len()],
             now: Now { tick: Tick(0), wall: UnixMillis(1_000_000) },
+            is_split: false,
+            confirmed: BTreeSet::new(),
             stakes,
         };
         for node in 0..cluster.stakes.len() {
@@ -115,6 +121,10 @@ impl Cluster {
         path
     }
 
+    fn hears(&self, node: usize, other: usize) -> bool {
+        !self.is_split || node % 2 == other % 2
+    }
+
     /// A leader makes a block of `slot` on what it holds for the best, with the votes that reached it.
     fn produce(&mut self, slot: Slot, leader: usize, choices: &mut Choices) {
         let parent = self.nodes[leader].builds_on;
@@ -123,12 +133,13 @@ impl Cluster {
         for (voter, sent) in self.sent.iter().enumerate() {
             if let Some(vote) = sent.as_ref().filter(|vote| path.contains(&vote.slot))
                 && towers[voter].last_voted_slot() < Some(vote.slot)
+                && self.hears(leader, voter)
                 && choices.percent(80)
             {
                 towers[voter] = Arc::new(vote.tower.clone());
             }
         }
-        self.blocks.insert(slot, Block { parent, towers });
+        self.blocks.insert(slot, Block { parent, leader, towers });
         self.deliver(leader, slot);
     }
 
@@ -156,6 +167,7 @@ impl Cluster {
                     }
                     Effect::Reset { to } => self.nodes[node].builds_on = to.slot,
                     Effect::Root(root) => self.judge_root(node, root.slot),
+                    Effect::OptimisticallyConfirmed(block) => self.judge_confirmed(block.slot),
                     Effect::Quarantine(reason) => panic!("nobody else votes for us: {reason:?}"),
                     _ => {}
                 }
@@ -199,6 +211,17 @@ impl Cluster {
         }
     }
 
+    /// What 2/3 voted for is never left: that is what the switch rule is for.
+    fn judge_confirmed(&mut self, slot: Slot) {
+        self.confirmed.insert(slot);
+        let path = self.ancestors(*self.confirmed.last().unwrap());
+        assert!(
+            self.confirmed.iter().all(|slot| path.contains(slot)),
+            "confirmed on different forks: {:?}",
+            self.confirmed
+        );
+    }
+
     /// The node's machine starts again at its root, replays what it had, and adopts its tower.
     fn restart(&mut self, node: usize) {
         let root = self.nodes[node].root;
@@ -238,13 +261,14 @@ fn locked_slots(votes: &[Slot]) -> Vec<(Slot, u64)> {
     locked.into_iter().map(|(slot, depth)| (slot, slot + 2u64.pow(depth))).collect()
 }
 
-fn simulate(stakes: Vec<u64>, bytes: &[u8], slots: Slot, chaos: usize) -> Cluster {
+fn simulate(stakes: Vec<u64>, bytes: &[u8], slots: Slot, chaos: usize, split: std::ops::Range<Slot>) -> Cluster {
     let mut choices = Choices(bytes.iter().cycle(), 1);
     let mut cluster = Cluster::new(stakes);
     let count = cluster.stakes.len();
     for slot in 1..=slots {
         cluster.now.tick = Tick::from_millis(slot * 400);
         cluster.now.wall = UnixMillis(1_000_000 + slot * 400);
+        cluster.is_split = split.contains(&slot);
         // The last quarter of the run is calm: everybody gets everything.
         let chaos = if slot * 4 > slots * 3 { 0 } else { chaos };
         let leader = choices.below(count);
@@ -254,12 +278,15 @@ fn simulate(stakes: Vec<u64>, bytes: &[u8], slots: Slot, chaos: usize) -> Cluste
         for node in 0..count {
             let old = slot.saturating_sub(choices.below(8) as Slot);
             for wanted in [old, slot] {
-                if cluster.blocks.contains_key(&wanted) && !choices.percent(chaos) {
+                let is_heard = cluster.blocks.get(&wanted).is_some_and(|block| cluster.hears(node, block.leader));
+                if is_heard && !choices.percent(chaos) {
                     cluster.deliver(node, wanted);
                 }
             }
             let from = choices.below(count);
-            if let Some(vote) = cluster.sent[from].as_ref().filter(|_| choices.percent(70)).map(Decision::block) {
+            if let Some(vote) = cluster.sent[from].as_ref().filter(|_| choices.percent(70)).map(Decision::block)
+                && cluster.hears(node, from)
+            {
                 cluster.send(node, Event::GossipVote { vote_account: account(from), block: vote });
             }
             if choices.percent(1) {
@@ -278,8 +305,9 @@ proptest! {
         stakes in prop::collection::vec(1u64..100, 3..8),
         bytes in prop::collection::vec(any::<u8>(), 64..256),
         chaos in 0usize..80,
+        split in 0u64..160,
     ) {
-        simulate(stakes, &bytes, 160, chaos);
+        simulate(stakes, &bytes, 260, chaos, 20..20 + split);
     }
 }
 
@@ -287,13 +315,13 @@ proptest! {
 #[test]
 fn the_simulation_makes_roots_and_switches() {
     let bytes: Vec<u8> = (0..=255).collect();
-    let calm = simulate(vec![20; 5], &bytes, 200, 0);
+    let calm = simulate(vec![20; 5], &bytes, 200, 0, 0..0);
     assert!(
         calm.nodes.iter().all(|node| node.root > 100),
         "{:?}",
         calm.nodes.iter().map(|n| n.root).collect::<Vec<_>>()
     );
-    let rough = simulate(vec![20; 5], &bytes, 400, 40);
+    let rough = simulate(vec![20; 5], &bytes, 400, 40, 0..0);
     let off_chain = |node: &Node| {
         let path = rough.ancestors(*node.votes.last().unwrap());
         node.votes.iter().filter(|vote| !path.contains(vote)).count()
@@ -303,6 +331,20 @@ fn the_simulation_makes_roots_and_switches() {
         rough.nodes.iter().all(|node| node.root > 0),
         "{:?}",
         rough.nodes.iter().map(|n| n.root).collect::<Vec<_>>()
+    );
+}
+
+/// Neither half has two thirds: for as long as they do not hear each other, nobody makes a root. Then they agree.
+#[test]
+fn a_split_cluster_makes_no_root_and_heals() {
+    let bytes: Vec<u8> = (0..=255).rev().collect();
+    let split = simulate(vec![25; 4], &bytes, 160, 0, 10..161);
+    assert!(split.nodes.iter().all(|node| node.root < 10));
+    let healed = simulate(vec![25; 4], &bytes, 600, 0, 10..60);
+    assert!(
+        healed.nodes.iter().all(|node| node.root > 60),
+        "{:?}",
+        healed.nodes.iter().map(|n| n.root).collect::<Vec<_>>()
     );
 }
 

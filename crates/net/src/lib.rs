@@ -17,7 +17,7 @@ pub use {
     link::{Outlet, Packet, TpuPacket, Wake},
     quic_client::{SenderCounters, SenderOptions, TpuSender},
     quic_server::{QuicServer, QuicServerCounters, QuicServerOptions, Stake, StakeLookup},
-    tls::TpuIdentity,
+    tls::{SignHandshake, TpuIdentity},
     udp::{BindError, UdpCounters, UdpOptions, UdpPort, bind_in_range, spawn_receiver},
 };
 

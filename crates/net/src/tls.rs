@@ -7,7 +7,7 @@ use {
     crate::NetError,
     arc_swap::ArcSwap,
     rustls::{
-        ClientConfig, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, ServerConfig, SignatureScheme,
+        ClientConfig, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, ServerConfig, SignatureAlgorithm, SignatureScheme,
         client::{
             ResolvesClientCert, Resumption,
             danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -17,11 +17,11 @@ use {
             ClientHello, ResolvesServerCert,
             danger::{ClientCertVerified, ClientCertVerifier},
         },
-        sign::CertifiedKey,
+        sign::{CertifiedKey, Signer as TlsSigner, SigningKey},
     },
     rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
     std::sync::Arc,
-    tandem_types::{Keypair, Pubkey, Signer},
+    tandem_types::{Keypair, Pubkey, Signature, Signer},
     tokio::sync::watch,
     x509_parser::prelude::{FromDer, X509Certificate},
 };
@@ -47,6 +47,13 @@ impl TpuIdentity {
     pub fn set(&self, keypair: &Keypair) {
         self.certified.store(Arc::new(certified_key(keypair)));
         self.pubkey.send_replace(keypair.pubkey());
+    }
+
+    /// Like `set`, for a key that stays where it is: handshakes ask `sign`. When it answers nothing, the handshake fails.
+    pub fn set_signer(&self, pubkey: Pubkey, sign: SignHandshake) {
+        let key = CertifiedKey::new(vec![node_certificate(&pubkey)], Arc::new(RemoteKey(sign)));
+        self.certified.store(Arc::new(key));
+        self.pubkey.send_replace(pubkey);
     }
 
     pub fn pubkey(&self) -> Pubkey {
@@ -87,6 +94,41 @@ impl TpuIdentity {
 impl std::fmt::Debug for TpuIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TpuIdentity({})", self.pubkey())
+    }
+}
+
+/// Signs what a TLS handshake asks to be signed, or refuses.
+pub type SignHandshake = Arc<dyn Fn(&[u8]) -> Option<Signature> + Send + Sync>;
+
+/// An Ed25519 key that is held elsewhere.
+struct RemoteKey(SignHandshake);
+
+impl std::fmt::Debug for RemoteKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RemoteKey")
+    }
+}
+
+impl SigningKey for RemoteKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn TlsSigner>> {
+        offered.contains(&SignatureScheme::ED25519).then(|| Box::new(RemoteKey(self.0.clone())) as Box<dyn TlsSigner>)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ED25519
+    }
+}
+
+impl TlsSigner for RemoteKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        match (self.0)(message) {
+            Some(signature) => Ok(signature.as_ref().to_vec()),
+            None => Err(Error::General("the node key refused to sign the handshake".into())),
+        }
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ED25519
     }
 }
 

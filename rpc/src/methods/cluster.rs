@@ -149,4 +149,4 @@ fn slot_history(bank: &Bank) -> Reply<SlotHistory> {
 }
 
 /// What we are compatible with: clients choose features by it.
-pub const SOLANA_CORE: &str = "4.2.2";
+const SOLANA_CORE: &str = "4.2.2";

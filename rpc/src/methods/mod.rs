@@ -4,6 +4,7 @@ pub mod accounts;
 mod blocks;
 mod cluster;
 mod epochs;
+mod history;
 mod tokens;
 mod transactions;
 
@@ -14,6 +15,7 @@ pub fn register(module: &mut RpcModule<Context>) -> Result<(), jsonrpsee::core::
     blocks::register(module)?;
     cluster::register(module)?;
     epochs::register(module)?;
+    history::register(module)?;
     tokens::register(module)?;
     transactions::register(module)
 }

@@ -3,23 +3,27 @@
 //! `agave-validator` itself can drive this node; `tandem*` methods are ours and say more.
 
 use {
-    crate::status::{HandoverReport, NodeStatus},
+    crate::{
+        exit::{Failure, Status},
+        status::{HandoverReport, NodeStatus},
+    },
     arc_swap::ArcSwap,
-    crossbeam_channel::Sender,
     jsonrpsee::{
         RpcModule,
+        core::RegisterMethodError,
         types::{ErrorObjectOwned, Params},
     },
-    serde::{Deserialize, Serialize},
+    serde::{Deserialize, Serialize, de::DeserializeOwned},
     serde_json::{Value, json},
     std::{
         net::SocketAddr,
-        path::PathBuf,
+        path::{Path, PathBuf},
         sync::Arc,
         time::{Duration, SystemTime, UNIX_EPOCH},
     },
+    tandem_env::Closed,
     tandem_identity::Vault,
-    tandem_types::Keypair,
+    tandem_types::{Keypair, Signer},
     tandem_wire::contact_info::ContactInfo,
     tokio::sync::oneshot,
 };
@@ -41,15 +45,13 @@ pub struct AdminError {
 pub struct AdminContext {
     pub rpc_addr: Option<SocketAddr>,
     pub started: SystemTime,
-    pub role: Sender<RoleRequest>,
+    /// Hands a request to the role stage; an error when that has ended.
+    pub role: Box<dyn Fn(RoleRequest) -> Result<(), Closed> + Send + Sync>,
     pub contact: Arc<ArcSwap<ContactInfo>>,
     pub status: Arc<ArcSwap<NodeStatus>>,
     pub vault: Arc<Vault>,
     pub set_log_filter: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
 }
-
-/// A handover that takes longer than this is stuck: the intent deadline is 2 s and catching up has its own limit.
-const HANDOVER_TIME_MAX: Duration = Duration::from_secs(120);
 
 pub fn methods(context: AdminContext) -> RpcModule<AdminContext> {
     let mut module = RpcModule::new(context);
@@ -58,89 +60,98 @@ pub fn methods(context: AdminContext) -> RpcModule<AdminContext> {
     module
 }
 
-fn register(module: &mut RpcModule<AdminContext>) -> Result<(), jsonrpsee::core::RegisterMethodError> {
-    module.register_async_method("exit", |_, context, _| async move {
-        let (reply, done) = oneshot::channel();
-        context.role.send(RoleRequest::Exit { reply }).map_err(|_| stopping())?;
-        done.await.map_err(|_| stopping())
-    })?;
-    module.register_method("pid", |_, _, _| std::process::id())?;
-    module.register_method("rpcAddress", |_, context, _| context.rpc_addr)?;
-    module.register_method("startTime", |_, context, _| {
+fn register(module: &mut RpcModule<AdminContext>) -> Result<(), RegisterMethodError> {
+    module.register_async_method("exit", |_, context, _| async move { exit(&context).await })?;
+    module.register_method("pid", |_, _, _| -> Reply<u32> { Ok(std::process::id()) })?;
+    module.register_method("rpcAddress", |_, context, _| -> Reply<Option<SocketAddr>> { Ok(context.rpc_addr) })?;
+    module.register_method("startTime", |_, context, _| -> Reply<Value> {
+        // As serde writes a SystemTime, which is what agave sends.
         let since = context.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-        json!({ "secs_since_epoch": since.as_secs(), "nanos_since_epoch": since.subsec_nanos() })
+        Ok(json!({ "secs_since_epoch": since.as_secs(), "nanos_since_epoch": since.subsec_nanos() }))
     })?;
-    module.register_method("startProgress", |_, context, _| context.status.load().start_progress())?;
-    module.register_method("isGeneratingSnapshots", |_, _, _| false)?;
-    module.register_method("setLogFilter", |params, context, _| {
-        let filter: String = first(&params)?;
-        (context.set_log_filter)(&filter).map_err(|reason| invalid(&format!("log filter {filter:?}: {reason}")))
+    module.register_method("startProgress", |_, context, _| -> Reply<Value> { Ok(context.status.load().start_progress()) })?;
+    module.register_method("isGeneratingSnapshots", |_, _, _| -> Reply<bool> { Ok(false) })?;
+    module.register_method("setLogFilter", |params, context, _| -> Reply<()> {
+        let filter: String = params.sequence().next()?;
+        (context.set_log_filter)(&filter).map_err(|reason| {
+            invalid(&format!("log filter {filter:?}: {reason}"), Some("write it as info or tandem_vote=debug,info"))
+        })
     })?;
-    module.register_method("contactInfo", |_, context, _| contact_info(&context.contact.load()))?;
-    module.register_method("addAuthorizedVoter", |params, context, _| {
-        let path: PathBuf = first(&params)?;
-        let keypair = tandem_identity::read_keypair_file(&path).map_err(|error| invalid(&error.to_string()))?;
-        add_voter(context, keypair)
+    module.register_method("contactInfo", |_, context, _| -> Reply<Value> { Ok(contact_info(&context.contact.load())) })?;
+    module.register_method("addAuthorizedVoter", |params, context, _| -> Reply<()> {
+        add_voter(context, read_keypair(&params.sequence().next::<PathBuf>()?)?);
+        Ok(())
     })?;
-    module.register_method("addAuthorizedVoterFromBytes", |params, context, _| {
-        let bytes: Vec<u8> = first(&params)?;
-        add_voter(context, keypair_from(&bytes)?)
+    module.register_method("addAuthorizedVoterFromBytes", |params, context, _| -> Reply<()> {
+        add_voter(context, keypair_from(&params.sequence().next::<Vec<u8>>()?)?);
+        Ok(())
     })?;
-    module.register_method("removeAllAuthorizedVoters", |_, context, _| context.vault.remove_all_authorized_voters())?;
+    module.register_method("removeAllAuthorizedVoters", |_, context, _| -> Reply<()> {
+        context.vault.remove_voters();
+        tracing::info!("all authorized voters were removed");
+        Ok(())
+    })?;
     module.register_async_method("setIdentity", |params, context, _| async move {
-        let mut sequence = params.sequence();
-        let path: PathBuf = sequence.next()?;
-        let require_tower = sequence.optional_next::<bool>()?.unwrap_or(false);
-        let keypair = tandem_identity::read_keypair_file(&path).map_err(|error| invalid(&error.to_string()))?;
-        set_identity(&context, keypair, require_tower).await.map(|_| ())
+        let (path, require_tower) = identity_params::<PathBuf>(&params)?;
+        set_identity(&context, read_keypair(&path)?, require_tower).await.map(|_| ())
     })?;
     module.register_async_method("setIdentityFromBytes", |params, context, _| async move {
-        let mut sequence = params.sequence();
-        let bytes: Vec<u8> = sequence.next()?;
-        let require_tower = sequence.optional_next::<bool>()?.unwrap_or(false);
+        let (bytes, require_tower) = identity_params::<Vec<u8>>(&params)?;
         set_identity(&context, keypair_from(&bytes)?, require_tower).await.map(|_| ())
     })?;
     module.register_async_method("tandemSetIdentity", |params, context, _| async move {
-        let mut sequence = params.sequence();
-        let bytes: Vec<u8> = sequence.next()?;
-        let require_tower = sequence.optional_next::<bool>()?.unwrap_or(false);
+        let (bytes, require_tower) = identity_params::<Vec<u8>>(&params)?;
         set_identity(&context, keypair_from(&bytes)?, require_tower).await
     })?;
-    module.register_method("tandemStatus", |_, context, _| (**context.status.load()).clone())?;
+    module.register_method("tandemStatus", |_, context, _| -> Reply<NodeStatus> { Ok((**context.status.load()).clone()) })?;
     Ok(())
 }
 
-async fn set_identity(
-    context: &AdminContext,
-    keypair: Keypair,
-    require_tower: bool,
-) -> Result<HandoverReport, ErrorObjectOwned> {
+/// The key, and whether the store must hold a tower. A third parameter (agave 4.2: `require_vote_history`) may follow:
+/// there is no vote history besides the tower.
+fn identity_params<K: DeserializeOwned>(params: &Params<'_>) -> Reply<(K, bool)> {
+    let mut sequence = params.sequence();
+    Ok((sequence.next()?, sequence.optional_next::<bool>()?.unwrap_or(false)))
+}
+
+async fn exit(context: &AdminContext) -> Reply<()> {
+    let (reply, done) = oneshot::channel();
+    (context.role)(RoleRequest::Exit { reply }).map_err(|Closed| stopping())?;
+    done.await.map_err(|_| stopping())
+}
+
+async fn set_identity(context: &AdminContext, keypair: Keypair, require_tower: bool) -> Reply<HandoverReport> {
     let (reply, answer) = oneshot::channel();
-    context.role.send(RoleRequest::SetIdentity { keypair, require_tower, reply }).map_err(|_| stopping())?;
+    (context.role)(RoleRequest::SetIdentity { keypair, require_tower, reply }).map_err(|Closed| stopping())?;
     match tokio::time::timeout(HANDOVER_TIME_MAX, answer).await {
-        Ok(Ok(Ok(report))) => Ok(report),
-        Ok(Ok(Err(refusal))) => {
-            let message = match &refusal.remedy {
-                Some(remedy) => format!("{} — {remedy}", refusal.reason),
-                None => refusal.reason.clone(),
-            };
-            Err(ErrorObjectOwned::owned(REFUSED, message, Some(refusal)))
-        }
+        Ok(Ok(answer)) => answer.map_err(ErrorObjectOwned::from),
         Ok(Err(_)) => Err(stopping()),
-        Err(_) => Err(ErrorObjectOwned::owned(REFUSED, "the handover did not end in time", None::<()>)),
+        Err(_) => Err(AdminError {
+            status: Status::TimedOut as u8,
+            reason: format!("the handover did not end within {HANDOVER_TIME_MAX:?}"),
+            remedy: Some("see the validator's log, and `validator monitor --once`".into()),
+        }
+        .into()),
     }
 }
 
-fn add_voter(context: &AdminContext, keypair: Keypair) -> Result<(), ErrorObjectOwned> {
-    context.vault.add_authorized_voter(keypair).map_err(|error| invalid(&error.to_string()))
+fn add_voter(context: &AdminContext, keypair: Keypair) {
+    tracing::info!("authorized voter {} was added", keypair.pubkey());
+    context.vault.add_voter(keypair);
 }
 
-fn keypair_from(bytes: &[u8]) -> Result<Keypair, ErrorObjectOwned> {
-    Keypair::try_from(bytes).map_err(|error| invalid(&format!("these {} bytes are not a keypair: {error}", bytes.len())))
+fn read_keypair(path: &Path) -> Reply<Keypair> {
+    // Standard input is the client's, not ours.
+    if path == Path::new("-") {
+        return Err(invalid("\"-\" names no file here", Some("send the key's bytes, or a path")));
+    }
+    tandem_identity::read_keypair_file(path)
+        .map_err(|error| invalid(&Failure::caused(Status::Refused, &error).what, None))
 }
 
-fn first<T: for<'a> Deserialize<'a>>(params: &Params<'_>) -> Result<T, ErrorObjectOwned> {
-    params.sequence().next()
+fn keypair_from(bytes: &[u8]) -> Reply<Keypair> {
+    Keypair::try_from(bytes)
+        .map_err(|error| invalid(&format!("these {} bytes are not a keypair: {error}", bytes.len()), None))
 }
 
 fn contact_info(contact: &ContactInfo) -> Value {
@@ -157,19 +168,34 @@ fn contact_info(contact: &ContactInfo) -> Value {
         "rpc": socket(SocketTag::Rpc),
         "rpc_pubsub": socket(SocketTag::RpcPubsub),
         "serve_repair": socket(SocketTag::ServeRepair),
-        "last_updated_timestamp": contact.wallclock,
+        "last_updated_timestamp": contact.wallclock.0,
         "shred_version": contact.shred_version,
     })
 }
 
-/// Agave answers a refusal with "invalid params"; ours carries the exit status in `data`.
-const REFUSED: i32 = -32602;
-
-fn invalid(reason: &str) -> ErrorObjectOwned {
-    let refusal = AdminError { status: 5, reason: reason.to_owned(), remedy: None };
-    ErrorObjectOwned::owned(REFUSED, reason.to_owned(), Some(refusal))
+fn invalid(reason: &str, remedy: Option<&str>) -> ErrorObjectOwned {
+    let refusal = AdminError { status: Status::Refused as u8, reason: reason.to_owned(), remedy: remedy.map(str::to_owned) };
+    refusal.into()
 }
 
 fn stopping() -> ErrorObjectOwned {
-    ErrorObjectOwned::owned(-32603, "the validator is stopping", None::<()>)
+    ErrorObjectOwned::owned(INTERNAL, "the validator is stopping", None::<()>)
 }
+
+impl From<AdminError> for ErrorObjectOwned {
+    fn from(refusal: AdminError) -> Self {
+        let message = match &refusal.remedy {
+            Some(remedy) => format!("{} — {remedy}", refusal.reason),
+            None => refusal.reason.clone(),
+        };
+        ErrorObjectOwned::owned(REFUSED, message, Some(refusal))
+    }
+}
+
+type Reply<T> = Result<T, ErrorObjectOwned>;
+
+/// A handover that takes longer than this is stuck: the intent deadline is 2 s and catching up has its own limit.
+const HANDOVER_TIME_MAX: Duration = Duration::from_secs(120);
+/// Agave answers a refusal with "invalid params"; ours carries the exit status in `data`.
+const REFUSED: i32 = -32602;
+const INTERNAL: i32 = -32603;

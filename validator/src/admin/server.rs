@@ -25,6 +25,9 @@ use {
 /// More at once is somebody's runaway script.
 const CONNECTIONS_MAX: usize = 64;
 
+/// No method subscribes, but the library wants room for it.
+const SUBSCRIPTION_MESSAGES: usize = 1;
+
 /// The socket file disappears when this is dropped.
 pub struct AdminServer {
     path: PathBuf,
@@ -108,7 +111,7 @@ async fn serve(mut stream: UnixStream, methods: Arc<RpcModule<AdminContext>>) ->
                     return Ok(());
                 }
                 Frame::Message(request) => {
-                    let reply = match methods.raw_json_request(&request, MESSAGE_BYTES_MAX).await {
+                    let reply = match methods.raw_json_request(&request, SUBSCRIPTION_MESSAGES).await {
                         Ok((reply, _)) => reply.get().to_owned(),
                         Err(_) => {
                             r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid request"},"id":null}"#.to_owned()

@@ -1,6 +1,7 @@
 //! Flags of `validator genesis` and `validator dev`.
 
 use {
+    super::OutputFormat,
     clap::Args,
     std::path::PathBuf,
 };
@@ -9,9 +10,10 @@ use {
 #[command(after_help = "Writes <LEDGER>/genesis.bin and genesis.tar.bz2, with the core BPF and SPL programs. Keypair files that do not exist \
                         are made.")]
 pub struct GenesisArgs {
-    /// Identity, vote account and stake account of a validator (three keypair files); may be given several times
+    /// Identity, vote account and stake account of a validator: three keypair files (or addresses); may be given several
+    /// times
     #[arg(long, num_args = 3, value_names = ["IDENTITY", "VOTE", "STAKE"], action = clap::ArgAction::Append, required = true)]
-    pub bootstrap_validator: Vec<PathBuf>,
+    pub bootstrap_validator: Vec<String>,
 
     /// Stake of each validator in lamports; give it once for all, or once for each
     #[arg(long, value_name = "LAMPORTS", default_values_t = [10_000_000_000_000])]
@@ -21,9 +23,9 @@ pub struct GenesisArgs {
     #[arg(long, value_name = "LAMPORTS", default_value_t = 500_000_000_000)]
     pub bootstrap_validator_lamports: u64,
 
-    /// Keypair of the faucet
+    /// Keypair file (or address) of the faucet [default: <LEDGER>/faucet-keypair.json]
     #[arg(long, value_name = "KEYPAIR")]
-    pub faucet_pubkey: Option<PathBuf>,
+    pub faucet_pubkey: Option<String>,
 
     /// Lamports of the faucet
     #[arg(long, value_name = "LAMPORTS", default_value_t = 500_000_000_000_000_000)]
@@ -48,6 +50,9 @@ pub struct GenesisArgs {
     /// Unix time of the genesis [default: now]
     #[arg(long, value_name = "SECONDS")]
     pub creation_time: Option<i64>,
+
+    #[command(flatten)]
+    pub format: OutputFormat,
 }
 
 #[derive(Args, Debug)]
@@ -65,11 +70,11 @@ pub struct DevArgs {
     pub dir: Option<PathBuf>,
 
     /// First port to use
-    #[arg(long, value_name = "PORT", default_value_t = 18000)]
+    #[arg(long, value_name = "PORT", default_value_t = 18000, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     pub base_port: u16,
 
     /// Transfers a second during the demonstration
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     pub transfers_per_second: u32,
 
     /// Planned handovers to measure after the demonstration (for the benchmark)

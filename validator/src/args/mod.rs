@@ -4,14 +4,17 @@ mod dev;
 mod operate;
 mod run;
 
+#[cfg(test)]
+mod tests;
+
 use {
-    clap::{Parser, Subcommand},
+    clap::{CommandFactory, Parser, Subcommand},
     std::path::PathBuf,
 };
 
 pub use {
     dev::{DevArgs, GenesisArgs},
-    operate::{AuthorizedVoterCommand, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
+    operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
     run::{Failback, OnLoss, RunArgs, TowerStorageKind},
 };
 
@@ -21,8 +24,6 @@ pub use {
 #[command(
     name = "validator",
     version,
-    subcommand_negates_reqs = true,
-    args_conflicts_with_subcommands = false,
     after_help = "Without a command the validator runs. Try a whole cluster on this machine with: validator dev\n\
                   Exit status: 0 done, 1 failed, 2 usage, 5 refused, 6 timed out, 7 fenced (another machine has the \
                   identity), 8 store lost, 9 tower missing."
@@ -39,10 +40,26 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+impl Cli {
+    /// What to run the validator with, when that is what was asked for. `Err`: flags before the word `run`, which would
+    /// otherwise be silently forgotten.
+    pub fn run_args(&self) -> Result<Option<&RunArgs>, clap::Error> {
+        match &self.command {
+            None => Ok(Some(&self.run)),
+            Some(Command::Run(_)) if self.run != Cli::parse_from(["validator"]).run => Err(Cli::command().error(
+                clap::error::ErrorKind::ArgumentConflict,
+                "flags of the validator go after the word `run`, or leave the word out",
+            )),
+            Some(Command::Run(args)) => Ok(Some(args)),
+            Some(_) => Ok(None),
+        }
+    }
+}
+
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Run the validator (what happens without a command)
-    Run,
+    Run(Box<RunArgs>),
     /// Make a development genesis
     Genesis(GenesisArgs),
     /// Run a whole cluster on this machine: certificates, three etcd members, two voters, a primary and a secondary
@@ -51,8 +68,8 @@ pub enum Command {
     SetIdentity(SetIdentityArgs),
     /// Wait for a good moment to hand over or restart
     WaitForRestartWindow(WaitArgs),
-    /// Stop a running validator: it releases its identity first
-    Exit,
+    /// Stop a running validator at a good moment; it releases its identity first
+    Exit(ExitArgs),
     /// Show the gossip contact of a running validator
     ContactInfo(OutputFormat),
     /// Change the authorized voters of a running validator

@@ -36,6 +36,10 @@ pub struct SetIdentityArgs {
     #[arg(long)]
     pub require_tower: bool,
 
+    /// Accepted for scripts written for agave 4.2: there is no vote history besides the tower
+    #[arg(long, hide = true)]
+    pub do_not_require_vote_history: bool,
+
     #[command(flatten)]
     pub format: OutputFormat,
 }
@@ -44,7 +48,7 @@ pub struct SetIdentityArgs {
 #[command(after_help = "Exit status 0: now is a good moment. Anything else: it is not.")]
 pub struct WaitArgs {
     /// Minutes (decimals allowed) in which the identity must not be leader
-    #[arg(long, value_name = "MINUTES", default_value_t = 10.0)]
+    #[arg(long, value_name = "MINUTES", default_value_t = 10.0, value_parser = minutes)]
     pub min_idle_time: f64,
 
     /// Identity to watch, an address or a keypair file [default: the validator's own]
@@ -52,10 +56,10 @@ pub struct WaitArgs {
     pub identity: Option<String>,
 
     /// Largest share of stake, in percent, that may be delinquent
-    #[arg(long, value_name = "PERCENT", default_value_t = 5)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub max_delinquent_stake: u8,
 
-    /// Do not wait for a new snapshot
+    /// Do not wait for a new snapshot (this version makes none, so there is nothing to wait for)
     #[arg(long)]
     pub skip_new_snapshot_check: bool,
 
@@ -69,6 +73,27 @@ pub struct WaitArgs {
 
     #[command(flatten)]
     pub format: OutputFormat,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    // A month: far beyond any epoch, and far from overflowing slot arithmetic.
+    if (0.0..=43_200.0).contains(&minutes) { Ok(minutes) } else { Err("give minutes between 0 and 43200".into()) }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Waits for a restart window first, as wait-for-restart-window does, unless --force.")]
+pub struct ExitArgs {
+    /// Stop now instead of at a restart window
+    #[arg(short = 'f', long)]
+    pub force: bool,
+
+    /// Return only when the validator has ended
+    #[arg(long)]
+    pub wait_for_exit: bool,
+
+    #[command(flatten)]
+    pub window: WaitArgs,
 }
 
 #[derive(Subcommand, Debug)]

@@ -5,7 +5,7 @@ use {
     std::{net::IpAddr, path::PathBuf},
 };
 
-#[derive(Args, Debug, Clone)]
+#[derive(Args, Debug, Clone, PartialEq)]
 pub struct RunArgs {
     /// Keypair of this node's identity. When it is the identity of the vote account, this node is the primary and claims
     /// it once caught up; otherwise it is a secondary and stays under this identity until `set-identity`
@@ -53,11 +53,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "IP")]
     pub rpc_bind_address: Option<IpAddr>,
 
-    /// Accepted for agave's scripts; every method is always there
-    #[arg(long, hide = true)]
-    pub full_rpc_api: bool,
+    /// Do not announce the JSON-RPC port in gossip
+    #[arg(long)]
+    pub private_rpc: bool,
 
-    /// Accepted for agave's scripts; loopback and private addresses are allowed in gossip when the node is bound to one
+    /// Loopback and private addresses are allowed in gossip (they always are when the node is bound to one)
     #[arg(long)]
     pub allow_private_addr: bool,
 
@@ -78,7 +78,7 @@ pub struct RunArgs {
     pub tower: Option<PathBuf>,
 
     /// etcd endpoint, as host:port or https://host:port; give every member of the cluster
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(long, alias = "etcd-endpoints", value_name = "HOST:PORT", value_delimiter = ',')]
     pub etcd_endpoint: Vec<String>,
 
     /// Certificate authority that signed etcd's certificates (PEM)
@@ -98,11 +98,11 @@ pub struct RunArgs {
     pub etcd_domain_name: Option<String>,
 
     /// How long a record is retried before the store counts as lost, in milliseconds (an etcd leader change takes 1-2 s)
-    #[arg(long, value_name = "MS", default_value_t = 5_000)]
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     pub etcd_write_timeout: u64,
 
     /// How long a planned takeover waits for the owner to release, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 2_000)]
+    #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pub intent_deadline: u64,
 
     /// After a restart, with another machine as owner: take the identity back when caught up, or stay standby
@@ -125,21 +125,76 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_voting: bool,
 
-    /// Accepted for agave's scripts; a new owner leads at once here, the store's watermark makes that safe
-    #[arg(long, hide = true)]
-    pub no_wait_for_vote_to_start_leader: bool,
-
     /// Keypair of a development faucet: answers requestAirdrop
     #[arg(long, value_name = "KEYPAIR")]
     pub faucet_keypair: Option<PathBuf>,
 
-    /// Write the log to FILE instead of standard error
+    /// Write the log to FILE instead of standard error (`-`)
     #[arg(short = 'o', long, value_name = "FILE")]
     pub log: Option<PathBuf>,
 
     /// Write every vote and own shred that this node releases to FILE, for an independent audit
     #[arg(long, value_name = "FILE")]
     pub release_log: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub ignored: IgnoredArgs,
+}
+
+/// Flags that scripts written for agave pass and that have nothing to act on here. They are named in the log.
+#[derive(Args, Debug, Clone, Default, PartialEq)]
+pub struct IgnoredArgs {
+    #[arg(long, hide = true)]
+    pub full_rpc_api: bool,
+    #[arg(long, hide = true)]
+    pub no_wait_for_vote_to_start_leader: bool,
+    #[arg(long, hide = true)]
+    pub no_os_network_limits_test: bool,
+    #[arg(long, hide = true)]
+    pub no_poh_speed_test: bool,
+    #[arg(long, hide = true)]
+    pub no_port_check: bool,
+    #[arg(long, hide = true)]
+    pub no_genesis_fetch: bool,
+    #[arg(long, hide = true)]
+    pub no_snapshot_fetch: bool,
+    #[arg(long, hide = true)]
+    pub no_incremental_snapshots: bool,
+    #[arg(long, hide = true)]
+    pub only_known_rpc: bool,
+    #[arg(long, hide = true)]
+    pub known_validator: Vec<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = false)]
+    pub limit_ledger_size: Option<Option<String>>,
+    #[arg(long, hide = true)]
+    pub accounts: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    pub snapshots: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    pub wal_recovery_mode: Option<String>,
+}
+
+impl IgnoredArgs {
+    /// The flags that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            ("--full-rpc-api", self.full_rpc_api),
+            ("--no-wait-for-vote-to-start-leader", self.no_wait_for_vote_to_start_leader),
+            ("--no-os-network-limits-test", self.no_os_network_limits_test),
+            ("--no-poh-speed-test", self.no_poh_speed_test),
+            ("--no-port-check", self.no_port_check),
+            ("--no-genesis-fetch", self.no_genesis_fetch),
+            ("--no-snapshot-fetch", self.no_snapshot_fetch),
+            ("--no-incremental-snapshots", self.no_incremental_snapshots),
+            ("--only-known-rpc", self.only_known_rpc),
+            ("--known-validator", !self.known_validator.is_empty()),
+            ("--limit-ledger-size", self.limit_ledger_size.is_some()),
+            ("--accounts", self.accounts.is_some()),
+            ("--snapshots", self.snapshots.is_some()),
+            ("--wal-recovery-mode", self.wal_recovery_mode.is_some()),
+        ];
+        flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

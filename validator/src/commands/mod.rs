@@ -10,9 +10,9 @@ mod set_identity;
 mod set_log_filter;
 
 use {
-    crate::exit::Failure,
+    crate::exit::{Failure, Status},
     std::{
-        io::Read,
+        io,
         path::{Path, PathBuf},
     },
     tandem_types::Keypair,
@@ -27,17 +27,11 @@ pub use {
 fn keypair_from(path: Option<&PathBuf>) -> Result<Keypair, Failure> {
     match path {
         Some(path) => read_keypair(path),
-        None => {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|error| Failure::failed(format!("reading a keypair from standard input: {error}")))?;
-            tandem_identity::parse_keypair(&text)
-                .map_err(|error| Failure::usage(format!("standard input: {error}")))
-        }
+        None => tandem_identity::read_keypair(&mut io::stdin().lock(), "standard input")
+            .map_err(|error| Failure::caused(Status::Usage, &error)),
     }
 }
 
 pub fn read_keypair(path: &Path) -> Result<Keypair, Failure> {
-    tandem_identity::read_keypair_file(path).map_err(|error| Failure::usage(error.to_string()))
+    tandem_identity::read_keypair_file(path).map_err(|error| Failure::caused(Status::Usage, &error))
 }

@@ -2,9 +2,10 @@
 
 mod cluster;
 mod etcd;
+mod interrupt;
 mod load;
 mod measure;
-mod pki;
+pub mod pki;
 mod process;
 mod report;
 mod sampler;
@@ -12,67 +13,89 @@ mod story;
 
 use {
     crate::{args::DevArgs, exit::Failure},
+    cluster::Cluster,
+    report::Report,
     std::{
         fs,
-        sync::atomic::{AtomicBool, Ordering},
-        thread,
-        time::Duration,
+        path::{Path, PathBuf},
+        time::{Duration, Instant},
     },
 };
 
-static STOP: AtomicBool = AtomicBool::new(false);
-
 pub fn run(args: &DevArgs) -> Result<(), Failure> {
-    // Everything lives in one folder; a temporary one goes with this value, whichever way this function ends.
-    let temporary = match &args.dir {
-        Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("tandem-dev-").tempdir().map_err(Failure::failed)?),
-    };
-    let dir = match (&args.dir, &temporary) {
-        (Some(dir), _) => dir.clone(),
-        (None, Some(temporary)) => temporary.path().to_owned(),
-        (None, None) => return Err(Failure::failed("no folder to work in")),
-    };
-    fs::create_dir_all(&dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
-
-    println!("making certificates and a three-member etcd with --client-cert-auth in {}", dir.display());
-    let pki = pki::Pki::create(&dir.join("certs"))?;
-    let etcd = etcd::Etcd::start(&dir, &pki, args.base_port)?;
-    println!("making keys and a genesis: two voters with 90 % of the stake, and the pair");
-    let mut cluster = cluster::Cluster::prepare(&dir, args.base_port, &etcd, &pki)?;
-    story::start_cluster(&mut cluster)?;
-    for node in &cluster.nodes {
-        println!("{:<10} http://{}  ledger {}", node.name, node.rpc_address, node.ledger.display());
-    }
-    println!("etcd       {}", etcd.endpoints.join(" "));
-
+    interrupt::catch_signals();
+    let started = Instant::now();
+    let folder = Folder::open(args.dir.as_deref())?;
+    let ended = play(&folder.path, args, started);
     if !args.failover_demo {
-        println!("keys are in {}; press Ctrl-C to end", cluster.keys.display());
-        return wait_for_interrupt();
+        return ended.map(drop);
     }
-    let report = story::play(&mut cluster, args.transfers_per_second, args.planned_handovers)?;
+    // A demonstration that did not get far enough to be judged has failed, and says so in the same form.
+    let report = ended?.unwrap_or_else(|failure| Report::of_failure(&failure, started.elapsed().as_secs_f64()));
     print!("\n{}", report.text());
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&report).map_err(Failure::failed)?;
-        fs::write(path, json).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        fs::write(path, json + "\n").map_err(|error| Failure::failed(format!("--json {}: {error}", path.display())))?;
     }
-    if !report.passed() {
-        return Err(Failure::failed(format!("the demonstration failed: {}", report.failures.join("; "))));
+    if report.passed() {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::failed(format!("the demonstration failed: {}", report.failures.join("; "))))
 }
 
-fn wait_for_interrupt() -> Result<(), Failure> {
-    extern "C" fn stop(_: libc::c_int) {
-        STOP.store(true, Ordering::Relaxed);
+/// What lives in it is stopped before this returns. `Ok(Err(_))`: a demonstration that ended before it could be judged.
+fn play(folder: &Path, args: &DevArgs, started: Instant) -> Result<Result<Report, Failure>, Failure> {
+    let begin = || -> Result<(etcd::Etcd, Cluster), Failure> {
+        cluster::check_ports(args.base_port)?;
+        println!("making certificates and a three-member etcd with --client-cert-auth in {}", folder.display());
+        let pki = pki::Pki::create(&folder.join("certs"))?;
+        let etcd = etcd::Etcd::start(folder, &pki, args.base_port)?;
+        println!("making keys and a genesis: two voters with 90 % of the stake, and the pair");
+        let mut cluster = Cluster::prepare(folder, args.base_port, &etcd, &pki)?;
+        story::start_cluster(&mut cluster)?;
+        Ok((etcd, cluster))
+    };
+    let (etcd, mut cluster) = match begin() {
+        Ok(running) => running,
+        Err(failure) if args.failover_demo => return Ok(Err(failure)),
+        Err(failure) => return Err(failure),
+    };
+    println!("{:<10} {}", "etcd", etcd.endpoints.join(" "));
+    for node in &cluster.nodes {
+        println!("{:<10} http://{}  ledger {}", node.name, node.rpc_address, node.ledger.display());
     }
-    let handler: extern "C" fn(libc::c_int) = stop;
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    if args.failover_demo {
+        return Ok(Ok(story::play(&mut cluster, args, started)));
     }
-    while !STOP.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
+    cluster.print_hints()?;
+    cluster.watch()?;
+    Ok(Ok(Report::of_failure(&Failure::failed("no demonstration was asked for"), 0.0)))
 }
+
+/// Where everything lives: a folder of the user's, which stays, or a temporary one, which goes with this value.
+struct Folder {
+    path: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Folder {
+    fn open(wanted: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = wanted else {
+            let temporary = tempfile::Builder::new()
+                .prefix("tandem-dev-")
+                .tempdir()
+                .map_err(|error| Failure::failed(format!("making a temporary folder: {error}")).remedy("give one with --dir"))?;
+            return Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) });
+        };
+        let failure = |error: std::io::Error| Failure::usage(format!("--dir {}: {error}", path.display()));
+        fs::create_dir_all(path).map_err(failure)?;
+        if fs::read_dir(path).map_err(failure)?.next().is_some() {
+            return Err(Failure::usage(format!("--dir {} is not empty", path.display()))
+                .remedy("the playground begins with a new genesis: give a new folder"));
+        }
+        Ok(Self { path: fs::canonicalize(path).map_err(failure)?, _temporary: None })
+    }
+}
+
+/// How often something that is being waited for is mentioned.
+const TELL_EVERY: Duration = Duration::from_secs(5);

@@ -89,12 +89,10 @@ impl ProducerStage {
             }
             ProducerInput::Allow { identity, permit } => {
                 self.identity = Some((identity, permit));
+                self.window.handle(now, Event::Allow, &mut self.effects);
                 // The new identity's leader slots are others than those the last reset named.
-                if let Some(parent) = self.parent.clone() {
-                    let reset = self.reset(&parent, true);
-                    self.window.handle(now, Event::Reset(reset), &mut self.effects);
-                }
-                Event::Allow
+                let Some(parent) = self.parent.clone() else { return Ok(()) };
+                Event::Reset(self.reset(&parent, true))
             }
             ProducerInput::Halt { abandon } => Event::Halt(if abandon { Halt::Now } else { Halt::AfterSlot }),
             ProducerInput::Observed { pending_forks } => Event::PendingForks(pending_forks),

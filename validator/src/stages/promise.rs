@@ -14,7 +14,7 @@ use {
     tandem_identity::{Permit, SignedVote},
     tandem_net::UdpPort,
     tandem_role::{
-        event::Event as RoleEvent,
+        event::{Event as RoleEvent, StoreCall},
         records::{IntentRecord, Preference},
     },
     tandem_tower_storage::{
@@ -61,14 +61,20 @@ impl PromiseStage {
         signature: Signature,
         vote_account: Option<Pubkey>,
         port: UdpPort,
-    ) -> Self {
-        Self { shared, inbox, open, signature, vote_account, port, store: None, identity: None, permit: None }
+        identity: Option<Pubkey>,
+    ) -> Result<Self, Failure> {
+        let mut stage =
+            Self { shared, inbox, open, signature, vote_account, port, store: None, identity: None, permit: None };
+        if let Some(identity) = identity {
+            stage.command(StoreCommand::Open { identity })?;
+        }
+        Ok(stage)
     }
 
     // Votes.
 
-    fn vote(&mut self, decision: &Decision) -> Result<(), Failure> {
-        let released = self.record_and_release(decision)?;
+    fn vote(&mut self, decision: &Decision, frozen_at: Option<Tick>) -> Result<(), Failure> {
+        let released = self.record_and_release(decision, frozen_at)?;
         let answer = if released {
             VoteInput::Recorded { id: decision.id }
         } else {
@@ -77,8 +83,9 @@ impl PromiseStage {
         self.shared.writers.vote.send(answer).map_err(stopping)
     }
 
-    fn record_and_release(&mut self, decision: &Decision) -> Result<bool, Failure> {
-        let (Some(store), Some(permit), Some(identity), Some(vote_account)) =
+    fn record_and_release(&mut self, decision: &Decision, frozen_at: Option<Tick>) -> Result<bool, Failure> {
+        let record_from = self.shared.clock.now();
+        let (Some(store), Some(_), Some(identity), Some(vote_account)) =
             (&mut self.store, &self.permit, self.identity, self.vote_account)
         else {
             return Ok(false);
@@ -90,6 +97,7 @@ impl PromiseStage {
                 return Ok(false);
             }
         };
+        let record = self.shared.clock.now().since(record_from);
         let slot = decision.slot;
         self.role(RoleEvent::Recorded { slot })?;
         let Some(voter) = self.authorized_voter(&vote_account, slot) else {
@@ -99,7 +107,12 @@ impl PromiseStage {
         let Some(permit) = &self.permit else { return Ok(true) };
         // The vote is recorded whether it is signed or not: the voter must count it.
         match self.shared.views.vault.sign_vote(promised, permit, &voter) {
-            Ok(signed) => self.release(signed)?,
+            Ok(signed) => {
+                self.release(signed)?;
+                if let Some(frozen_at) = frozen_at {
+                    self.shared.views.vote_path.add(self.shared.clock.now().since(frozen_at), record);
+                }
+            }
             Err(refusal) => tracing::warn!(slot, "vote recorded but not signed: {refusal}"),
         }
         Ok(true)
@@ -205,10 +218,10 @@ impl PromiseStage {
                 Ok(())
             }
             StoreCommand::Read { read } => {
-                let Some(store) = &mut self.store else { return self.no_store() };
+                let Some(store) = &mut self.store else { return self.no_store(StoreCall::Read(read)) };
                 let event = match store.read() {
                     Ok(snapshot) => RoleEvent::StoreRead { read, facts: Box::new(snapshot.facts()) },
-                    Err(error) => store_event(error),
+                    Err(error) => store_event(StoreCall::Read(read), error),
                 };
                 self.role(event)
             }
@@ -221,11 +234,11 @@ impl PromiseStage {
                     reason,
                     term_seen,
                 };
-                let Some(store) = &mut self.store else { return self.no_store() };
+                let Some(store) = &mut self.store else { return self.no_store(StoreCall::Intent) };
                 let event = match store.write_intent(owner_revision, intent) {
                     Ok(None) => RoleEvent::IntentWritten,
                     Ok(Some(snapshot)) => RoleEvent::ClaimRefused(Box::new(snapshot.facts())),
-                    Err(error) => store_event(error),
+                    Err(error) => store_event(StoreCall::Intent, error),
                 };
                 self.role(event)
             }
@@ -246,7 +259,7 @@ impl PromiseStage {
                 self.claim(request)
             }
             StoreCommand::AdoptChainTower { tower } => {
-                let Some(store) = &mut self.store else { return self.no_store() };
+                let Some(store) = &mut self.store else { return self.no_store(StoreCall::Claim) };
                 match store.adopt_chain_tower(tower) {
                     Ok(()) => Ok(()),
                     Err(error) => self.report_record_error(error),
@@ -259,7 +272,7 @@ impl PromiseStage {
                     tracing::debug!("audit entry: {error}");
                 }
                 let event = match store.release(wall_clock()) {
-                    Ok(()) => RoleEvent::Released,
+                    Ok(()) | Err(StoreError::NotOwner | StoreError::Fenced { .. }) => RoleEvent::Released,
                     Err(error) => RoleEvent::ReleaseFailed { reason: error.to_string() },
                 };
                 self.role(event)
@@ -268,7 +281,7 @@ impl PromiseStage {
     }
 
     fn claim(&mut self, request: ClaimRequest) -> Result<(), Failure> {
-        let Some(store) = &mut self.store else { return self.no_store() };
+        let Some(store) = &mut self.store else { return self.no_store(StoreCall::Claim) };
         let event = match store.claim(request) {
             Ok(claim) => {
                 return self.shared.writers.role.send(RoleInput::Claimed(Box::new(claim))).map_err(stopping);
@@ -277,14 +290,14 @@ impl PromiseStage {
             Err(error @ ClaimError::Unresolved { .. }) => RoleEvent::ClaimUnresolved { reason: error.to_string() },
             Err(error @ ClaimError::Quarantined { .. }) => RoleEvent::StoreQuarantined { reason: error.to_string() },
             Err(error @ (ClaimError::Unavailable { .. } | ClaimError::TowerMissing { .. })) => {
-                RoleEvent::StoreUnavailable { reason: error.to_string() }
+                RoleEvent::StoreUnavailable { call: StoreCall::Claim, reason: error.to_string() }
             }
         };
         self.role(event)
     }
 
-    fn no_store(&self) -> Result<(), Failure> {
-        self.role(RoleEvent::StoreUnavailable { reason: "no store is open: this node has no vote account".into() })
+    fn no_store(&self, call: StoreCall) -> Result<(), Failure> {
+        self.role(RoleEvent::StoreUnavailable { call, reason: "no store is open: this node has no vote account".into() })
     }
 
     fn role(&self, event: RoleEvent) -> Result<(), Failure> {
@@ -296,7 +309,7 @@ impl Stage for PromiseStage {
     fn step(&mut self, _now: Tick) -> Result<Progress, Failure> {
         let Some(input) = self.inbox.pop() else { return Ok(Progress::Idle(None)) };
         match input {
-            PromiseInput::Vote(decision) => self.vote(&decision)?,
+            PromiseInput::Vote { decision, frozen_at } => self.vote(&decision, frozen_at)?,
             PromiseInput::ClaimSlot(slot) => self.claim_slot(slot)?,
             PromiseInput::Store(command) => self.command(command)?,
         }
@@ -326,11 +339,11 @@ fn promise_of(decision: &Decision, identity: Pubkey, vote_account: Pubkey) -> Vo
     }
 }
 
-fn store_event(error: StoreError) -> RoleEvent {
+fn store_event(call: StoreCall, error: StoreError) -> RoleEvent {
     match error {
         StoreError::Quarantined { .. } => RoleEvent::StoreQuarantined { reason: error.to_string() },
         StoreError::Fenced { by } => RoleEvent::RecordFenced { by },
-        StoreError::Unavailable { .. } | StoreError::NotOwner => RoleEvent::StoreUnavailable { reason: error.to_string() },
+        StoreError::Unavailable { .. } | StoreError::NotOwner => RoleEvent::StoreUnavailable { call, reason: error.to_string() },
     }
 }
 

@@ -16,11 +16,11 @@ use {
     },
     chain::ChainWatch,
     handover::Stopwatch,
-    std::{collections::HashMap, time::Duration},
+    std::{collections::BTreeMap, time::Duration},
     tandem_env::{Rx, unix_nanos},
     tandem_net::TpuIdentity,
     tandem_role::{
-        event::{Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource},
+        event::{Candidate, Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource},
         machine::Machine,
     },
     tandem_tower_storage::Claim,
@@ -39,7 +39,7 @@ pub struct RoleStage {
     chain: ChainWatch,
     chain_at: Tick,
     status_at: Tick,
-    replies: HashMap<RequestId, Reply>,
+    replies: BTreeMap<RequestId, Reply>,
     exits: Vec<oneshot::Sender<()>>,
     next_request: u64,
     /// Keys that operators named to stand by under.
@@ -66,7 +66,7 @@ pub struct RoleSetup {
     pub store_name: String,
 }
 
-pub use chain::ChainWatch as RoleChainWatch;
+pub use {chain::ChainWatch as RoleChainWatch, status::CAUGHT_UP_SLOTS_MAX};
 
 impl RoleStage {
     pub fn new(shared: Shared, inbox: Rx<RoleInput>, exit: ExitLatch, setup: RoleSetup) -> Self {
@@ -79,7 +79,7 @@ impl RoleStage {
             chain: setup.chain,
             chain_at: Tick::ZERO,
             status_at: Tick::ZERO,
-            replies: HashMap::new(),
+            replies: BTreeMap::new(),
             exits: Vec::new(),
             next_request: 0,
             standby_keys: Vec::new(),
@@ -152,7 +152,8 @@ impl RoleStage {
                 self.replies.insert(request, reply);
                 self.stopwatch.begin();
                 let authorized_voter_held = self.chain.authorized_voter_held(&self.shared);
-                let wish = SetIdentity { request, identity, require_tower, vote_account_node, authorized_voter_held };
+                let candidate = Candidate { vote_account_node, authorized_voter_held };
+                let wish = SetIdentity { request, identity, require_tower, candidate };
                 self.handle(now, Event::SetIdentity(wish))
             }
         }

@@ -15,7 +15,7 @@ use {
     tandem_env::{Rx, wall_clock},
     tandem_rpc::{ChainEvent, ChainView},
     tandem_types::{BlockKey, Pubkey, Slot, Tick},
-    tandem_vote::{Adopted, Effect, Event, FrozenBlock, Now, Voter},
+    tandem_vote::{Adopted, DecisionKind, Effect, Event, FrozenBlock, Now, Voter},
 };
 
 pub struct VoteStage {
@@ -28,8 +28,12 @@ pub struct VoteStage {
     chain: BTreeMap<Slot, Arc<Bank>>,
     /// Claimed and looked at, in use from `Activate` on.
     prepared: Option<Adopted>,
+    /// When the newest blocks were frozen, for the vote path's timing.
+    frozen_at: BTreeMap<Slot, Tick>,
     effects: Vec<Effect>,
 }
+
+const FROZEN_SLOTS_KEPT: u64 = 64;
 
 impl VoteStage {
     /// `root` is frozen: the genesis block, or the ledger's root.
@@ -50,13 +54,16 @@ impl VoteStage {
             banks: HashMap::from([(key, bank.clone())]),
             chain: BTreeMap::from([(key.slot, bank)]),
             prepared: None,
+            frozen_at: BTreeMap::new(),
             effects: Vec::new(),
         }
     }
 
     fn take(&mut self, now: Now, input: VoteInput) -> Result<(), Failure> {
         let event = match input {
-            VoteInput::Frozen { bank, block } => {
+            VoteInput::Frozen { bank, block, at } => {
+                self.frozen_at = self.frozen_at.split_off(&block.key.slot.saturating_sub(FROZEN_SLOTS_KEPT));
+                self.frozen_at.insert(block.key.slot, at);
                 self.banks.insert(block.key, bank);
                 Event::Frozen(*block)
             }
@@ -106,7 +113,12 @@ impl VoteStage {
     fn perform(&mut self, effect: Effect) -> Result<(), Failure> {
         match effect {
             Effect::Decide(decision) => {
-                self.shared.writers.promise.send(PromiseInput::Vote(Box::new(decision))).map_err(stopping)
+                let frozen_at = match decision.kind {
+                    DecisionKind::Vote => self.frozen_at.get(&decision.slot).copied(),
+                    DecisionKind::Refresh => None,
+                };
+                let decision = Box::new(decision);
+                self.shared.writers.promise.send(PromiseInput::Vote { decision, frozen_at }).map_err(stopping)
             }
             Effect::Reset { to } => self.reset(to),
             Effect::Root(key) => self.root(key),

@@ -1,0 +1,372 @@
+//! All wiring: what is started, in which order, what ends the node, and in which order it stops.
+
+mod chain;
+mod contacts;
+mod rpc;
+mod signals;
+mod sockets;
+mod store;
+mod watch;
+
+use {
+    crate::{
+        admin::{AdminContext, AdminServer},
+        config::{Config, TowerStorage},
+        logging,
+        exit::{Failure, Status},
+        release::ReleaseRecorder,
+        stage::{ExitLatch, Stage, StageThread},
+        stages::{
+            courier::CourierStage,
+            gossip::GossipStage,
+            observe,
+            producer::ProducerStage,
+            promise::{PromiseStage, Signature},
+            repair::{RepairLinks, RepairPorts, RepairStage},
+            replay::ReplayStage,
+            role::{CAUGHT_UP_SLOTS_MAX, RoleChainWatch, RoleSetup, RoleStage},
+            shreds::ShredStage,
+            tpu::TpuStage,
+            vote::VoteStage,
+        },
+        status::NodeStatus,
+        topology::{self, Bells, Readers, RoleInput, Shared},
+        views::Views,
+    },
+    arc_swap::ArcSwap,
+    sockets::Ports,
+    std::{
+        sync::{Arc, atomic::AtomicU64},
+        time::{Duration, SystemTime},
+    },
+    tandem_bank::Bank,
+    tandem_env::{Doorbell, MonotonicClock, random_instance_id, random_seed},
+    tandem_gossip::Gossip,
+    tandem_identity::Vault,
+    tandem_ledger::{Ledger, LedgerReader},
+    tandem_net::TpuIdentity,
+    tandem_role::{config as role_config, machine::Machine, records::Preference},
+    tandem_rpc::{ChainView, History},
+    tandem_types::{Keypair, Pubkey, Signer},
+    tokio::sync::broadcast,
+};
+
+/// Finished transactions kept for `getTransaction` and `getBlock`.
+const HISTORY_BYTES_MAX: usize = 32 << 20;
+/// Events a slow subscriber may be behind before it loses some.
+const EVENTS_BEHIND_MAX: usize = 1_024;
+
+/// Runs until the node is asked to end, or must. `Ok` when it was asked.
+pub fn run(config: Config) -> Result<(), Failure> {
+    let clock = MonotonicClock::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("tandem-async")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("starting the async runtime: {error}")))?;
+
+    // What can refuse comes first: nothing is announced and nothing claimed before all of it is good.
+    let (ledger, reader) = chain::open_ledger(&config)?;
+    let genesis = chain::load_genesis(&config)?;
+    let root = chain::genesis_bank(&genesis)?;
+    let role = role_of(&config, &root)?;
+    let kv = store::open(&config, &runtime)?;
+    let ports = Ports::bind(&config)?;
+    let release = ReleaseRecorder::open(config.release_log.as_deref())?;
+
+    let vault = Arc::new(vault_of(&config, role)?);
+    let tls = TpuIdentity::new(&Keypair::new());
+    let node_key = vault.node();
+    tls.set_signer(node_key.pubkey(), Arc::new(move |message: &[u8]| node_key.sign(message).ok()));
+
+    let exit = ExitLatch::default();
+    let bells = Bells::default();
+    let (writers, readers) = topology::build(&bells);
+    let contact = contacts::own(&config, &ports, vault.node().pubkey(), genesis.shred_version)?;
+    let views = Arc::new(Views {
+        chain: Arc::new(ArcSwap::from_pointee(ChainView {
+            processed: root.clone(),
+            confirmed: root.clone(),
+            finalized: root.clone(),
+        })),
+        root: AtomicU64::new(0),
+        cluster_tip: AtomicU64::new(0),
+        own_vote_seen: AtomicU64::new(0),
+        peers: ArcSwap::from_pointee(Vec::new()),
+        contact: Arc::new(ArcSwap::from_pointee(contact)),
+        identity: Arc::new(ArcSwap::from_pointee(vault.node().pubkey())),
+        status: Arc::new(ArcSwap::from_pointee(starting_status(&vault))),
+        ledger: reader.clone(),
+        history: Arc::new(History::new(HISTORY_BYTES_MAX)),
+        events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
+        vault: vault.clone(),
+        genesis_hash: genesis.hash,
+        shred_version: genesis.shred_version,
+        vote_account: config.vote_account.filter(|_| config.voting),
+        release,
+        counters: Default::default(),
+        vote_path: Default::default(),
+    });
+    let shared = Shared { views: views.clone(), writers: writers.clone(), clock };
+
+    // Stages, from the wire inwards. A stage may be fed before its reader runs: links hold.
+    let parts = Parts { config: &config, shared, readers, bells, clock, exit: exit.clone(), role, kv, tls: tls.clone() };
+    let stages = parts.start(&runtime, ledger, &reader, root, &ports)?;
+
+    // The outside, once there is something behind it.
+    let receivers = ports.receive(&writers, &exit)?;
+    let quic = ports.serve_quic(runtime.handle(), &tls, &views, &writers)?;
+    let echo = ports.serve_echo(runtime.handle(), genesis.shred_version)?;
+    let rpc = rpc::start(&config, &runtime, &views, &writers)?;
+    let admin = AdminServer::start(
+        &config.ledger,
+        AdminContext {
+            rpc_addr: config.network.rpc,
+            started: SystemTime::now(),
+            role: {
+                let role = writers.role.clone();
+                Box::new(move |request| role.send(RoleInput::Request(request)))
+            },
+            contact: views.contact.clone(),
+            status: views.status.clone(),
+            vault,
+            set_log_filter: Box::new(logging::set_filter),
+        },
+        runtime.handle(),
+    )?;
+    signals::forward(&runtime, writers.role.clone())?;
+
+    let reason = loop {
+        if let Some(reason) = exit.wait(Duration::from_secs(1)) {
+            break reason;
+        }
+    };
+
+    // Stop order: no new orders from people and clients; no packets; the stages; what they wrote to.
+    tracing::info!("stopping: {reason}");
+    drop(admin);
+    drop(rpc);
+    drop(quic);
+    drop(echo);
+    exit.stop_stages();
+    ports.stop();
+    for stage in stages {
+        stage.join();
+    }
+    for receiver in receivers {
+        // A receiver that panicked has already been reported.
+        let _ = receiver.join();
+    }
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    if reason.status == Status::Done { Ok(()) } else { Err(reason) }
+}
+
+/// What this node is to the identity of its vote account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Role {
+    configured: role_config::ConfiguredRole,
+    /// The identity of the vote account; the contested one.
+    identity: Option<Pubkey>,
+}
+
+fn role_of(config: &Config, root: &Bank) -> Result<Role, Failure> {
+    let Some(vote_account) = config.vote_account.filter(|_| config.voting) else {
+        return Ok(Role { configured: role_config::ConfiguredRole::Secondary, identity: None });
+    };
+    let accounts = root.vote_accounts();
+    let node = accounts.get(&vote_account).map(|account| *account.node());
+    let own = config.keys.identity.pubkey();
+    match node {
+        None if config.check_vote_account => Err(Failure::refused(format!(
+            "vote account {vote_account} does not exist in the genesis of {}",
+            config.ledger.display()
+        ))
+        .remedy("check --vote-account and the genesis; --no-check-vote-account starts without the check")),
+        None => Ok(Role { configured: role_config::ConfiguredRole::Secondary, identity: None }),
+        Some(node) if node == own => {
+            Ok(Role { configured: role_config::ConfiguredRole::Primary, identity: Some(node) })
+        }
+        Some(node) if config.check_vote_account => Err(Failure::refused(format!(
+            "vote account {vote_account} belongs to identity {node}, not to {own}"
+        ))
+        .remedy("a secondary is started with --no-check-vote-account; a primary with the key of that identity")),
+        Some(node) => Ok(Role { configured: role_config::ConfiguredRole::Secondary, identity: Some(node) }),
+    }
+}
+
+/// A primary stands by under a throw-away key, so that two machines with one key never speak under it at once.
+fn vault_of(config: &Config, role: Role) -> Result<Vault, Failure> {
+    let copy = |key: &Keypair| {
+        Keypair::try_from(&key.to_bytes()[..]).map_err(|error| Failure::failed(format!("copying a keypair: {error}")))
+    };
+    let vault = match role.configured {
+        role_config::ConfiguredRole::Primary => {
+            let vault = Vault::new(Keypair::new());
+            vault.hold_identity(copy(&config.keys.identity)?);
+            vault
+        }
+        role_config::ConfiguredRole::Secondary => Vault::new(copy(&config.keys.identity)?),
+    };
+    for voter in &config.keys.authorized_voters {
+        vault.add_voter(copy(voter)?);
+    }
+    Ok(vault)
+}
+
+/// What the stages are made of.
+struct Parts<'a> {
+    config: &'a Config,
+    shared: Shared,
+    readers: Readers,
+    bells: Bells,
+    clock: MonotonicClock,
+    exit: ExitLatch,
+    role: Role,
+    kv: store::Store,
+    tls: TpuIdentity,
+}
+
+impl Parts<'_> {
+    fn start(
+        self,
+        runtime: &tokio::runtime::Runtime,
+        ledger: Ledger,
+        reader: &LedgerReader,
+        root: Arc<Bank>,
+        ports: &Ports,
+    ) -> Result<Vec<StageThread>, Failure> {
+        let Parts { config, shared, readers, bells, clock, exit, role, kv, tls } = self;
+        let mut threads = Vec::new();
+        let mut spawn = |name: &'static str, stage: Box<dyn Stage>, bell: &Doorbell| -> Result<(), Failure> {
+            let thread = StageThread::spawn(name, stage, bell.clone(), clock, exit.clone())
+                .map_err(|error| Failure::failed(format!("starting the {name} stage: {error}")))?;
+            threads.push(thread);
+            Ok(())
+        };
+        let instance = random_instance_id();
+        let vote_account = shared.views.vote_account;
+        let voter_config = tandem_vote::Config {
+            vote_account: vote_account.unwrap_or_default(),
+            identity: role.identity.unwrap_or_default(),
+        };
+
+        // The record of promises first: whoever decides finds it there.
+        let signature = Signature {
+            instance,
+            host: config.roles.host.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            preference: match role.configured {
+                role_config::ConfiguredRole::Primary => Preference::Primary,
+                role_config::ConfiguredRole::Secondary => Preference::Secondary,
+            },
+            require_tower: config.roles.require_tower,
+        };
+        let open = kv.opener(config, shared.views.genesis_hash, vote_account, instance);
+        let promise = PromiseStage::new(
+            shared.clone(),
+            readers.promise,
+            open,
+            signature,
+            vote_account,
+            ports.vote_sender.clone(),
+            role.identity,
+        )?;
+        spawn("promise", Box::new(promise), &bells.promise)?;
+
+        let block = observe::Observer::new(vote_account).block(&root);
+        let vote = VoteStage::new(shared.clone(), readers.vote, voter_config, block, root.clone(), vote_account);
+        spawn("vote", Box::new(vote), &bells.vote)?;
+
+        let replay_until = reader.highest_slot().filter(|slot| reader.is_complete(*slot)).unwrap_or_default();
+        let machine = Machine::new(role_config_of(config, role), instance, role.identity, shared.views.vault.standby());
+        let setup = RoleSetup {
+            machine,
+            tls: tls.clone(),
+            chain: RoleChainWatch::new(!config.network.entrypoints.is_empty(), replay_until.min(reader.root())),
+            store_name: kv.name(),
+        };
+        let role_stage = RoleStage::new(shared.clone(), readers.role, exit.clone(), setup);
+        spawn("role", Box::new(role_stage), &bells.role)?;
+        if let Some(identity) = role.identity {
+            kv.watch(&shared.views.genesis_hash, &identity, shared.writers.role.clone())?;
+        }
+
+        let producer = ProducerStage::new(shared.clone(), readers.producer, readers.transactions);
+        spawn("producer", Box::new(producer), &bells.producer)?;
+        let replay = ReplayStage::new(shared.clone(), readers.replay, root, vote_account);
+        spawn("replay", Box::new(replay), &bells.replay)?;
+        let shreds = ShredStage::new(
+            shared.clone(),
+            readers.tvu_packets,
+            readers.shreds,
+            ports.tvu.clone(),
+            ledger,
+            contacts::address_rule(config),
+        );
+        spawn("shreds", Box::new(shreds), &bells.shreds)?;
+        let repair = RepairStage::new(
+            shared.clone(),
+            RepairLinks {
+                answers: readers.repair_packets,
+                requests: readers.serve_repair_packets,
+                inbox: readers.repair,
+            },
+            RepairPorts { client: ports.repair.clone(), server: ports.serve_repair.clone() },
+            [random_seed(), random_seed()],
+        );
+        spawn("repair", Box::new(repair), &bells.repair)?;
+        let tpu = TpuStage::new(shared.clone(), readers.tpu_packets, readers.vote_packets);
+        spawn("tpu", Box::new(tpu), &bells.tpu)?;
+        let sender = ports.quic_client(runtime.handle(), &tls)?;
+        let courier = CourierStage::new(shared.clone(), readers.courier, sender);
+        spawn("courier", Box::new(courier), &bells.courier)?;
+        let contact = (**shared.views.contact.load()).clone();
+        let gossip = Gossip::new(contacts::gossip_config(config), contact, random_seed());
+        let gossip =
+            GossipStage::new(shared, readers.gossip_packets, readers.gossip, ports.gossip.clone(), gossip);
+        spawn("gossip", Box::new(gossip), &bells.gossip)?;
+        Ok(threads)
+    }
+}
+
+fn role_config_of(config: &Config, role: Role) -> role_config::Config {
+    role_config::Config {
+        role: role.configured,
+        host: config.roles.host.clone(),
+        failback: config.roles.failback,
+        on_identity_loss: config.roles.on_identity_loss,
+        on_store_loss: config.roles.on_store_loss,
+        require_tower: config.roles.require_tower,
+        store_is_exclusive: matches!(config.tower_storage, TowerStorage::File { .. }),
+        intent_deadline: config.roles.intent_deadline,
+        caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
+        replay_deadline: Duration::from_secs(2),
+        chain_tower_hold_slots: 64,
+        standby_poll: Duration::from_secs(1),
+        release_poll: Duration::from_millis(50),
+    }
+}
+
+fn starting_status(vault: &Vault) -> NodeStatus {
+    NodeStatus {
+        role: "STARTING".into(),
+        identity: vault.node().pubkey().to_string(),
+        pair_identity: vault.identity().map(|identity| identity.to_string()),
+        vote_account: None,
+        term: None,
+        tip: 0,
+        cluster_tip: 0,
+        slots_behind: u64::MAX,
+        caught_up: false,
+        root: 0,
+        confirmed: 0,
+        last_vote: None,
+        next_leader_slot: None,
+        peers: 0,
+        store: String::new(),
+        last_handover: None,
+        vote_path: Default::default(),
+        counters: Default::default(),
+    }
+}

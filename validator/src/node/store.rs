@@ -1,0 +1,83 @@
+//! The promise store's place: a locked folder, or etcd.
+
+use {
+    super::watch,
+    crate::{
+        config::{Config, TowerStorage},
+        exit::{Failure, Status},
+        stages::promise::OpenStore,
+        topology::RoleInput,
+    },
+    std::{path::PathBuf, time::Duration},
+    tandem_env::Tx,
+    tandem_etcd::EtcdKv,
+    tandem_role::{Keys, kv::Kv},
+    tandem_tower_storage::{FileKv, Limits, Opening, PromiseStore, SystemPace},
+    tandem_types::{Hash, InstanceId, Pubkey},
+};
+
+pub enum Store {
+    File(PathBuf),
+    Etcd(EtcdKv),
+}
+
+/// One transaction's patience; an operation's is `--etcd-write-timeout`.
+const CALL_DEADLINE: Duration = Duration::from_millis(1_000);
+/// A start waits this long for etcd's first answer.
+const CHECK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Opens and checks it: a wrong certificate or an unreachable etcd is said now, not at the first vote.
+pub fn open(config: &Config, _runtime: &tokio::runtime::Runtime) -> Result<Store, Failure> {
+    match &config.tower_storage {
+        TowerStorage::File { dir } => Ok(Store::File(dir.clone())),
+        TowerStorage::Etcd(options) => {
+            let kv = EtcdKv::open(options.clone()).map_err(|error| Failure::caused(Status::Usage, &error))?;
+            let report = kv.check(CHECK_DEADLINE).map_err(|error| Failure::caused(Status::StoreLost, &error))?;
+            for warning in report.warnings {
+                tracing::warn!("{warning}");
+            }
+            Ok(Store::Etcd(kv))
+        }
+    }
+}
+
+impl Store {
+    pub fn name(&self) -> String {
+        match self {
+            Store::File(folder) => format!("folder {}", folder.display()),
+            Store::Etcd(kv) => kv.describe(),
+        }
+    }
+
+    /// How the promise stage opens the store of an identity.
+    pub fn opener(
+        &self,
+        config: &Config,
+        genesis_hash: Hash,
+        vote_account: Option<Pubkey>,
+        instance: InstanceId,
+    ) -> OpenStore {
+        let limits = Limits { call_deadline: CALL_DEADLINE, write_timeout: config.roles.write_timeout };
+        let place = match self {
+            Store::File(folder) => Store::File(folder.clone()),
+            Store::Etcd(kv) => Store::Etcd(kv.clone()),
+        };
+        Box::new(move |identity| {
+            let kv: Box<dyn Kv> = match &place {
+                Store::File(folder) => Box::new(FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?),
+                Store::Etcd(kv) => Box::new(kv.clone()),
+            };
+            let vote_account = vote_account.unwrap_or_default();
+            let opening = Opening { genesis_hash, identity: *identity, vote_account, instance, limits };
+            Ok(PromiseStore::open(kv, Box::new(SystemPace::start()), opening))
+        })
+    }
+
+    /// Changes of owner and intent as they happen: hints that make a handover fast.
+    pub fn watch(&self, genesis_hash: &Hash, identity: &Pubkey, role: Tx<RoleInput>) -> Result<(), Failure> {
+        match self {
+            Store::File(_) => Ok(()),
+            Store::Etcd(kv) => watch::spawn(kv, &Keys::new(genesis_hash, identity), role),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The TPU stage: transactions as they came over QUIC, and votes over UDP, become verified transactions for the producer; votes
+//! also go to the voter.
+
+use {
+    super::observe::{note_slot, seen_vote},
+    crate::{
+        exit::Failure,
+        stage::{Progress, Stage},
+        topology::{Shared, VerifiedTransaction, VoteInput},
+    },
+    rayon::prelude::*,
+    solana_transaction::versioned::TransactionVersion,
+    std::{
+        collections::HashSet,
+        hash::{BuildHasher, RandomState},
+    },
+    tandem_bank::Bank,
+    tandem_entry::{TransactionRules, check_transaction, verify_signatures},
+    tandem_env::Rx,
+    tandem_net::{Packet, TpuPacket},
+    tandem_rpc::ChainEvent,
+    tandem_types::{PACKET_BYTES_MAX, Tick, VersionedTransaction},
+};
+
+pub struct TpuStage {
+    shared: Shared,
+    transactions: Rx<TpuPacket>,
+    votes: Rx<Packet>,
+    seen: Seen,
+}
+
+impl TpuStage {
+    pub fn new(shared: Shared, transactions: Rx<TpuPacket>, votes: Rx<Packet>) -> Self {
+        Self { shared, transactions, votes, seen: Seen::new(SEEN_MAX) }
+    }
+
+    fn take_transactions(&mut self, bank: &Bank) -> bool {
+        let packets: Vec<TpuPacket> = std::iter::from_fn(|| self.transactions.pop()).take(BATCH_MAX).collect();
+        let fresh: Vec<_> = packets.iter().filter(|packet| self.seen.is_new(&packet.bytes)).collect();
+        let rules = bank.transaction_rules();
+        let verified: Vec<_> =
+            fresh.par_iter().filter_map(|packet| open_transaction(&packet.bytes, rules)).collect();
+        self.count("tpu", packets.len(), fresh.len(), verified.len());
+        self.hand_on(bank, verified);
+        !packets.is_empty()
+    }
+
+    fn take_votes(&mut self, bank: &Bank) -> bool {
+        let packets: Vec<Packet> = std::iter::from_fn(|| self.votes.pop()).take(BATCH_MAX).collect();
+        let fresh: Vec<_> = packets.iter().filter(|packet| self.seen.is_new(&packet.bytes)).collect();
+        let rules = bank.transaction_rules();
+        let verified: Vec<_> = fresh
+            .par_iter()
+            .filter(|packet| packet.bytes.len() <= PACKET_BYTES_MAX)
+            .filter_map(|packet| open_transaction_if(&packet.bytes, rules, is_simple_vote))
+            .collect();
+        self.count("vote_port", packets.len(), fresh.len(), verified.len());
+        self.hand_on(bank, verified);
+        !packets.is_empty()
+    }
+
+    fn hand_on(&self, bank: &Bank, verified: Vec<VerifiedTransaction>) {
+        let views = &self.shared.views;
+        let votes = verified.iter().filter(|verified| verified.is_vote);
+        let seen: Vec<_> = votes.filter_map(|vote| seen_vote(bank, &vote.transaction)).collect();
+        seen.iter().for_each(|(_, block)| note_slot(views, bank, block.slot));
+        if !seen.is_empty() {
+            self.shared.writers.vote.offer(VoteInput::SeenVotes(seen));
+        }
+        let is_heard = views.events.receiver_count() > 0;
+        for transaction in verified {
+            if is_heard && !transaction.is_vote {
+                // Subscribers may be slow or gone; nobody waits for them.
+                let _ = views.events.send(ChainEvent::Received(transaction.transaction.signatures[0]));
+            }
+            self.shared.writers.transactions.offer(transaction);
+        }
+    }
+
+    fn count(&self, port: &'static str, received: usize, fresh: usize, verified: usize) {
+        let counters = &self.shared.views.counters;
+        let (all, repeated, refused) = match port {
+            "tpu" => ("tpu_received", "tpu_repeated", "tpu_refused"),
+            _vote_port => ("vote_port_received", "vote_port_repeated", "vote_port_refused"),
+        };
+        counters.add(all, received as u64);
+        counters.add(repeated, (received - fresh) as u64);
+        counters.add(refused, (fresh - verified) as u64);
+    }
+}
+
+impl Stage for TpuStage {
+    fn step(&mut self, _now: Tick) -> Result<Progress, Failure> {
+        let bank = self.shared.views.chain.load().processed.clone();
+        // Votes first: the chain lives by them.
+        let votes = self.take_votes(&bank);
+        let transactions = self.take_transactions(&bank);
+        Ok(if votes || transactions { Progress::Busy } else { Progress::Idle(None) })
+    }
+}
+
+/// From wire bytes to a transaction that is well formed and signed.
+pub fn open_transaction(bytes: &[u8], rules: TransactionRules) -> Option<VerifiedTransaction> {
+    open_transaction_if(bytes, rules, |_| true)
+}
+
+fn open_transaction_if(
+    bytes: &[u8],
+    rules: TransactionRules,
+    wanted: impl Fn(&VersionedTransaction) -> bool,
+) -> Option<VerifiedTransaction> {
+    let transaction: VersionedTransaction = wincode::deserialize_exact(bytes).ok()?;
+    check_transaction(&transaction, rules).ok()?;
+    if !wanted(&transaction) {
+        return None;
+    }
+    let message_hash = verify_signatures(&transaction).ok()?;
+    let is_vote = is_simple_vote(&transaction);
+    Some(VerifiedTransaction { transaction, message_hash, is_vote })
+}
+
+/// One or two signatures, a legacy message, one instruction, of the vote program (perf/src/sigverify.rs, v4.2).
+pub fn is_simple_vote(transaction: &VersionedTransaction) -> bool {
+    let message = &transaction.message;
+    let is_legacy = transaction.version() == TransactionVersion::LEGACY;
+    let [instruction] = message.instructions() else { return false };
+    let program = message.static_account_keys().get(usize::from(instruction.program_id_index));
+    is_legacy && transaction.signatures.len() <= 2 && program == Some(&solana_vote_interface::program::ID)
+}
+
+/// Which packets came before, by a hash that nobody outside can foresee. Bounded: the older half is forgotten when the newer
+/// is full.
+struct Seen {
+    hasher: RandomState,
+    newer: HashSet<u64>,
+    older: HashSet<u64>,
+    half: usize,
+}
+
+impl Seen {
+    fn new(capacity: usize) -> Self {
+        Self { hasher: RandomState::new(), newer: HashSet::new(), older: HashSet::new(), half: capacity / 2 }
+    }
+
+    /// Whole packets are compared: the same signature under other bytes must not keep a good transaction out.
+    fn is_new(&mut self, bytes: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(bytes);
+        if self.older.contains(&hash) || self.newer.contains(&hash) {
+            return false;
+        }
+        if self.newer.len() >= self.half {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(hash)
+    }
+}
+
+const BATCH_MAX: usize = 512;
+const SEEN_MAX: usize = 1 << 18;
