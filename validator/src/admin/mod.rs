@@ -4,6 +4,8 @@ pub mod client;
 mod framing;
 mod methods;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use {
     methods::{AdminContext, AdminError, RoleRequest},

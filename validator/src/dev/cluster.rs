@@ -1,15 +1,20 @@
 //! The four validators of the playground: two voters with most of the stake, and the pair.
 
 use {
-    super::{etcd::Etcd, pki::Pki, process::Process},
+    super::{
+        TELL_EVERY,
+        etcd::{self, Etcd},
+        interrupt,
+        pki::Pki,
+        process::{self, Process},
+    },
     crate::{admin::client::AdminClient, exit::Failure, rpc_client::RpcClient, status::NodeStatus},
     serde_json::json,
     std::{
         fs,
-        net::SocketAddr,
+        net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
         path::{Path, PathBuf},
         process::Command,
-        thread,
         time::{Duration, Instant},
     },
     tandem_types::{Keypair, Pubkey, Signer},
@@ -29,17 +34,16 @@ pub struct Node {
     pub ledger: PathBuf,
     pub rpc_address: SocketAddr,
     pub release_log: PathBuf,
-    pub starts: u32,
     pub process: Option<Process>,
-    port: u16,
+    ports: Ports,
 }
 
 pub struct Cluster {
-    pub dir: PathBuf,
     pub keys: PathBuf,
     pub nodes: Vec<Node>,
     pub pair_identity: Pubkey,
     pub vote_account: Pubkey,
+    dir: PathBuf,
     etcd_flags: Vec<String>,
 }
 
@@ -48,6 +52,9 @@ pub const VOTER_B: usize = 1;
 pub const PRIMARY: usize = 2;
 pub const SECONDARY: usize = 3;
 
+const PARTS: [(&str, Part); 4] =
+    [("voter-a", Part::Voter), ("voter-b", Part::Voter), ("primary", Part::Primary), ("secondary", Part::Secondary)];
+
 /// The voters have 90 % of the stake, so the cluster goes on whatever the pair does.
 const STAKES: [u64; 3] = [4_500_000_000_000, 4_500_000_000_000, 1_000_000_000_000];
 
@@ -55,9 +62,8 @@ impl Cluster {
     /// Makes keys and a genesis, and a ledger folder for each node. Starts nothing.
     pub fn prepare(dir: &Path, base_port: u16, etcd: &Etcd, pki: &Pki) -> Result<Self, Failure> {
         let keys = dir.join("keys");
-        fs::create_dir_all(&keys).map_err(|error| Failure::failed(format!("{}: {error}", keys.display())))?;
-        let pair_identity = new_key(&keys, "validator-keypair")?.pubkey();
-        let vote_account = new_key(&keys, "vote-account-keypair")?.pubkey();
+        let pair_identity = new_key(&keys, "validator-keypair")?;
+        let vote_account = new_key(&keys, "vote-account-keypair")?;
         for name in ["stake-keypair", "secondary-validator-keypair", "faucet"] {
             new_key(&keys, name)?;
         }
@@ -67,66 +73,38 @@ impl Cluster {
             }
         }
         let genesis = dir.join("genesis");
-        let key = |name: &str| keys.join(format!("{name}.json"));
-        let mut command = Command::new(std::env::current_exe().map_err(Failure::failed)?);
-        command.arg("genesis").arg("--ledger").arg(&genesis).arg("--faucet-pubkey").arg(key("faucet"));
-        for voter in ["a", "b"] {
-            command.arg("--bootstrap-validator");
-            for part in ["identity", "vote", "stake"] {
-                command.arg(key(&format!("voter-{voter}-{part}")));
-            }
-        }
-        command.arg("--bootstrap-validator");
-        command.arg(key("validator-keypair")).arg(key("vote-account-keypair")).arg(key("stake-keypair"));
-        for stake in STAKES {
-            command.arg("--bootstrap-validator-stake-lamports").arg(stake.to_string());
-        }
-        let output = command.output().map_err(Failure::failed)?;
-        if !output.status.success() {
-            return Err(Failure::failed(format!("genesis: {}", String::from_utf8_lossy(&output.stderr).trim())));
-        }
-
-        let mut etcd_flags: Vec<String> = ["--tower-storage", "etcd"].map(str::to_owned).to_vec();
-        for endpoint in &etcd.endpoints {
-            etcd_flags.extend(["--etcd-endpoint".to_owned(), endpoint.clone()]);
-        }
-        for (flag, path) in
-            [("--etcd-cacert-file", &pki.ca), ("--etcd-cert-file", &pki.client.cert), ("--etcd-key-file", &pki.client.key)]
-        {
-            etcd_flags.extend([flag.to_owned(), path.display().to_string()]);
-        }
-
+        make_genesis(&keys, &genesis)?;
         let mut nodes = Vec::new();
-        let parts =
-            [("voter-a", Part::Voter), ("voter-b", Part::Voter), ("primary", Part::Primary), ("secondary", Part::Secondary)];
-        for (index, (name, part)) in (0u16..).zip(parts) {
+        for (index, (name, part)) in (0u16..).zip(PARTS) {
             let ledger = dir.join(name);
-            fs::create_dir_all(&ledger).map_err(Failure::failed)?;
-            fs::copy(genesis.join("genesis.bin"), ledger.join("genesis.bin")).map_err(Failure::failed)?;
-            let port = base_port + 100 * (index + 1);
+            let copy = || {
+                fs::create_dir_all(&ledger)?;
+                fs::copy(genesis.join("genesis.bin"), ledger.join("genesis.bin"))
+            };
+            copy().map_err(|error| Failure::failed(format!("{}: {error}", ledger.display())))?;
+            let ports = Ports::of_node(base_port, index);
             nodes.push(Node {
                 name: name.to_owned(),
                 part,
                 release_log: dir.join(format!("{name}.released")),
                 ledger,
-                rpc_address: SocketAddr::from(([127, 0, 0, 1], port + 50)),
-                starts: 0,
+                rpc_address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.rpc)),
                 process: None,
-                port,
+                ports,
             });
         }
-        Ok(Self { dir: dir.to_owned(), keys, nodes, pair_identity, vote_account, etcd_flags })
+        Ok(Self { dir: dir.to_owned(), keys, nodes, pair_identity, vote_account, etcd_flags: etcd_flags(etcd, pki) })
     }
 
-    /// The flags a node is started with: those of the guide, in docs/book.
+    /// The flags a node is started with: for the pair, those of Solana's failover guide (docs/book).
     pub fn flags(&self, index: usize) -> Vec<String> {
         let node = &self.nodes[index];
         let key = |name: &str| self.keys.join(format!("{name}.json")).display().to_string();
         let mut flags = vec!["--ledger".to_owned(), node.ledger.display().to_string()];
         let mut add = |flag: &str, value: String| flags.extend([flag.to_owned(), value]);
-        add("--gossip-port", node.port.to_string());
-        add("--dynamic-port-range", format!("{}-{}", node.port + 1, node.port + 40));
-        add("--rpc-port", node.rpc_address.port().to_string());
+        add("--gossip-port", node.ports.gossip.to_string());
+        add("--dynamic-port-range", format!("{}-{}", node.ports.first_dynamic, node.ports.last_dynamic));
+        add("--rpc-port", node.ports.rpc.to_string());
         add("--faucet-keypair", key("faucet"));
         add("--release-log", node.release_log.display().to_string());
         match node.part {
@@ -145,9 +123,8 @@ impl Cluster {
             }
         }
         if index != VOTER_A {
-            add("--entrypoint", format!("127.0.0.1:{}", self.nodes[VOTER_A].port));
+            add("--entrypoint", format!("127.0.0.1:{}", self.nodes[VOTER_A].ports.gossip));
         }
-        flags.push("--allow-private-addr".to_owned());
         match node.part {
             Part::Voter => {}
             Part::Primary => flags.extend(self.etcd_flags.iter().cloned()),
@@ -160,18 +137,23 @@ impl Cluster {
     }
 
     pub fn start(&mut self, index: usize) -> Result<(), Failure> {
-        let flags = self.flags(index);
-        let mut command = Command::new(std::env::current_exe().map_err(Failure::failed)?);
-        command.args(flags);
+        let mut command = own_program()?;
+        command.args(self.flags(index));
         let node = &mut self.nodes[index];
-        node.starts += 1;
         let log = self.dir.join(format!("{}.log", node.name));
         node.process = Some(Process::spawn(&node.name, command, &log)?);
         Ok(())
     }
 
+    /// This program, addressing the node.
+    pub fn command(&self, index: usize) -> Result<Command, Failure> {
+        let mut command = own_program()?;
+        command.arg("--ledger").arg(&self.nodes[index].ledger);
+        Ok(command)
+    }
+
     pub fn status(&self, index: usize) -> Result<NodeStatus, Failure> {
-        AdminClient::connect(&self.nodes[index].ledger)?.call("tandemStatus", json!([]))
+        AdminClient::connect_within(&self.nodes[index].ledger, Duration::from_secs(2))?.call("tandemStatus", json!([]))
     }
 
     pub fn rpc(&self, index: usize) -> RpcClient {
@@ -186,32 +168,158 @@ impl Cluster {
         limit: Duration,
         wanted: impl Fn(&NodeStatus) -> bool,
     ) -> Result<NodeStatus, Failure> {
-        let deadline = Instant::now() + limit;
-        let mut last = String::from("no status yet");
+        let started = Instant::now();
+        let mut told = started;
         loop {
-            match self.status(index) {
+            let seen = match self.status(index) {
                 Ok(status) if wanted(&status) => return Ok(status),
-                Ok(status) => last = format!("{} tip {} of {}, root {}", status.role, status.tip, status.cluster_tip, status.root),
-                Err(failure) => last = format!("{last}; {failure}"),
-            }
+                Ok(status) => {
+                    format!("{}, slot {} of {}, root {}", status.role, status.tip, status.cluster_tip, status.root)
+                }
+                Err(failure) => failure.to_string(),
+            };
             let node = &mut self.nodes[index];
             if let Some(process) = &mut node.process
                 && let Some(status) = process.try_wait()
             {
-                return Err(Failure::failed(format!("{} ended with {status} before it {what}:\n{}", node.name, process.log_tail(12))));
+                println!("{}", process.log_tail(LOG_LINES));
+                return Err(Failure::failed(format!("{} ended with {status} before it {what}", node.name)));
             }
-            if Instant::now() >= deadline {
-                let tail = node.process.as_ref().map(|process| process.log_tail(12)).unwrap_or_default();
-                return Err(Failure::failed(format!("{} has not {what} after {limit:?} ({last}):\n{tail}", node.name)));
+            if started.elapsed() >= limit {
+                node.process.iter().for_each(|process| println!("{}", process.log_tail(LOG_LINES)));
+                return Err(Failure::failed(format!("{} has not {what} after {limit:?}: {seen}", node.name)));
             }
-            thread::sleep(Duration::from_millis(20));
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                println!("  {} has not yet {what}: {seen} ({:.0} s)", node.name, started.elapsed().as_secs_f64());
+            }
+            interrupt::pause(Duration::from_millis(20))?;
         }
+    }
+
+    /// How to play by hand.
+    pub fn print_hints(&self) -> Result<(), Failure> {
+        let program = std::env::current_exe().map_err(Failure::failed)?;
+        let (program, keypair) = (program.display(), self.keys.join("validator-keypair.json"));
+        let secondary = self.nodes[SECONDARY].ledger.display();
+        println!("\nwallets: solana --url http://{} airdrop 1", self.nodes[VOTER_A].rpc_address);
+        println!("a handover by hand:");
+        println!("  {program} --ledger {secondary} wait-for-restart-window --min-idle-time 0.02 --identity {0} \\", keypair.display());
+        println!("    && {program} --ledger {secondary} set-identity {}", keypair.display());
+        println!("watch it: {program} --ledger {secondary} monitor");
+        println!("logs and keys are in {}; press Ctrl-C to end\n", self.dir.display());
+        Ok(())
+    }
+
+    /// Until it is interrupted: says which node ended, how, and how to start it again.
+    pub fn watch(&mut self) -> Result<(), Failure> {
+        while interrupt::pause(Duration::from_millis(200)).is_ok() {
+            for index in 0..self.nodes.len() {
+                let Some(process) = &mut self.nodes[index].process else { continue };
+                let Some(status) = process.try_wait() else { continue };
+                let name = self.nodes[index].name.clone();
+                self.nodes[index].process = None;
+                println!("{name} ended with {status}; started again it does what the guide says. Start it with");
+                let mut command = own_program()?;
+                command.args(self.flags(index));
+                println!("  {command:?}");
+            }
+        }
+        Ok(())
     }
 }
 
-fn new_key(folder: &Path, name: &str) -> Result<Keypair, Failure> {
-    let keypair = Keypair::new();
-    let path = folder.join(format!("{name}.json"));
-    tandem_identity::write_keypair_file(&keypair, &path).map_err(Failure::failed)?;
-    Ok(keypair)
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // All at once, then each is waited for as it is dropped.
+        self.nodes.iter_mut().filter_map(|node| node.process.as_mut()).for_each(Process::ask_to_end);
+    }
 }
+
+/// Fails while nothing is started yet when a port of the playground is taken.
+pub fn check_ports(base_port: u16) -> Result<(), Failure> {
+    let mut tcp: Vec<u16> = (0..etcd::MEMBERS).flat_map(|index| [base_port + index, base_port + etcd::PEER_PORTS + index]).collect();
+    let mut udp = Vec::new();
+    for index in 0..u16::try_from(PARTS.len()).unwrap_or(0) {
+        let ports = Ports::of_node(base_port, index);
+        tcp.extend([ports.gossip, ports.rpc, ports.rpc + 1]);
+        udp.push(ports.gossip);
+    }
+    let taken = |port: u16, error: std::io::Error| {
+        Err(Failure::failed(format!("port {port} of 127.0.0.1 cannot be used: {error}"))
+            .remedy("end what uses it, or choose other ports with --base-port"))
+    };
+    for port in tcp {
+        if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return taken(port, error);
+        }
+    }
+    for port in udp {
+        if let Err(error) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) {
+            return taken(port, error);
+        }
+    }
+    Ok(())
+}
+
+/// A hundred ports for each node, after the hundred of etcd.
+#[derive(Clone, Copy)]
+struct Ports {
+    gossip: u16,
+    first_dynamic: u16,
+    last_dynamic: u16,
+    /// WebSocket is on the next one.
+    rpc: u16,
+}
+
+impl Ports {
+    fn of_node(base_port: u16, index: u16) -> Self {
+        let gossip = base_port + 100 * (index + 1);
+        Self { gossip, first_dynamic: gossip + 1, last_dynamic: gossip + 40, rpc: gossip + 50 }
+    }
+}
+
+fn own_program() -> Result<Command, Failure> {
+    let path = std::env::current_exe()
+        .map_err(|error| Failure::failed(format!("finding this program to start it again: {error}")))?;
+    Ok(Command::new(path))
+}
+
+fn new_key(folder: &Path, name: &str) -> Result<Pubkey, Failure> {
+    let keypair = Keypair::new();
+    tandem_identity::write_keypair_file(&keypair, &folder.join(format!("{name}.json"))).map_err(Failure::failed)?;
+    Ok(keypair.pubkey())
+}
+
+/// Through the command an operator would use.
+fn make_genesis(keys: &Path, genesis: &Path) -> Result<(), Failure> {
+    let key = |name: &str| keys.join(format!("{name}.json"));
+    let mut command = own_program()?;
+    command.arg("genesis").arg("--ledger").arg(genesis).arg("--faucet-pubkey").arg(key("faucet"));
+    for voter in ["a", "b"] {
+        command.arg("--bootstrap-validator");
+        command.args(["identity", "vote", "stake"].map(|part| key(&format!("voter-{voter}-{part}"))));
+    }
+    command.arg("--bootstrap-validator");
+    command.args(["validator-keypair", "vote-account-keypair", "stake-keypair"].map(key));
+    for stake in STAKES {
+        command.arg("--bootstrap-validator-stake-lamports").arg(stake.to_string());
+    }
+    process::output(command, Duration::from_secs(60)).map(drop)
+}
+
+fn etcd_flags(etcd: &Etcd, pki: &Pki) -> Vec<String> {
+    let mut flags: Vec<String> = ["--tower-storage", "etcd"].map(str::to_owned).to_vec();
+    for endpoint in &etcd.endpoints {
+        flags.extend(["--etcd-endpoint".to_owned(), endpoint.clone()]);
+    }
+    for (flag, path) in
+        [("--etcd-cacert-file", &pki.ca), ("--etcd-cert-file", &pki.client.cert), ("--etcd-key-file", &pki.client.key)]
+    {
+        flags.extend([flag.to_owned(), path.display().to_string()]);
+    }
+    flags
+}
+
+/// How much of a log a failure shows.
+const LOG_LINES: usize = 15;

@@ -144,7 +144,7 @@ mod tests {
 
     fn etcdctl(endpoint: &str, ca: &Path, pair: Option<&Pair>, words: &[&str]) -> Result<String, Failure> {
         let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").args(["--command-timeout", "5s", "--endpoints", endpoint, "--cacert"]).arg(ca);
+        command.env("ETCDCTL_API", "3").args(["--dial-timeout", "2s", "--command-timeout", "2s", "--endpoints", endpoint, "--cacert"]).arg(ca);
         if let Some(pair) = pair {
             command.arg("--cert").arg(&pair.cert).arg("--key").arg(&pair.key);
         }

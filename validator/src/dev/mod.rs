@@ -24,14 +24,23 @@ use {
 
 pub fn run(args: &DevArgs) -> Result<(), Failure> {
     interrupt::catch_signals();
-    let started = Instant::now();
     let folder = Folder::open(args.dir.as_deref())?;
-    let ended = play(&folder.path, args, started);
-    if !args.failover_demo {
-        return ended.map(drop);
+    if args.failover_demo {
+        return demonstrate(&folder.path, args);
     }
-    // A demonstration that did not get far enough to be judged has failed, and says so in the same form.
-    let report = ended?.unwrap_or_else(|failure| Report::of_failure(&failure, started.elapsed().as_secs_f64()));
+    let mut playground = Playground::start(&folder.path, args)?;
+    playground.cluster.print_hints()?;
+    playground.cluster.watch()
+}
+
+/// Ends well only if the verdict is good. A demonstration that does not get far enough to be judged has failed, and says
+/// so in the same form.
+fn demonstrate(folder: &Path, args: &DevArgs) -> Result<(), Failure> {
+    let started = Instant::now();
+    let report = match Playground::start(folder, args) {
+        Ok(mut playground) => story::play(&mut playground.cluster, args, started),
+        Err(failure) => Report::of_failure(&failure, started.elapsed().as_secs_f64()),
+    };
     print!("\n{}", report.text());
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&report).map_err(Failure::failed)?;
@@ -43,33 +52,27 @@ pub fn run(args: &DevArgs) -> Result<(), Failure> {
     Err(Failure::failed(format!("the demonstration failed: {}", report.failures.join("; "))))
 }
 
-/// What lives in it is stopped before this returns. `Ok(Err(_))`: a demonstration that ended before it could be judged.
-fn play(folder: &Path, args: &DevArgs, started: Instant) -> Result<Result<Report, Failure>, Failure> {
-    let begin = || -> Result<(etcd::Etcd, Cluster), Failure> {
+/// Everything that runs. The nodes are stopped before the store they release their identities in.
+struct Playground {
+    cluster: Cluster,
+    etcd: etcd::Etcd,
+}
+
+impl Playground {
+    fn start(folder: &Path, args: &DevArgs) -> Result<Self, Failure> {
         cluster::check_ports(args.base_port)?;
         println!("making certificates and a three-member etcd with --client-cert-auth in {}", folder.display());
         let pki = pki::Pki::create(&folder.join("certs"))?;
         let etcd = etcd::Etcd::start(folder, &pki, args.base_port)?;
         println!("making keys and a genesis: two voters with 90 % of the stake, and the pair");
-        let mut cluster = Cluster::prepare(folder, args.base_port, &etcd, &pki)?;
-        story::start_cluster(&mut cluster)?;
-        Ok((etcd, cluster))
-    };
-    let (etcd, mut cluster) = match begin() {
-        Ok(running) => running,
-        Err(failure) if args.failover_demo => return Ok(Err(failure)),
-        Err(failure) => return Err(failure),
-    };
-    println!("{:<10} {}", "etcd", etcd.endpoints.join(" "));
-    for node in &cluster.nodes {
-        println!("{:<10} http://{}  ledger {}", node.name, node.rpc_address, node.ledger.display());
+        let mut playground = Self { cluster: Cluster::prepare(folder, args.base_port, &etcd, &pki)?, etcd };
+        story::start_cluster(&mut playground.cluster)?;
+        println!("{:<10} {}", "etcd", playground.etcd.endpoints.join(" "));
+        for node in &playground.cluster.nodes {
+            println!("{:<10} http://{}  ledger {}", node.name, node.rpc_address, node.ledger.display());
+        }
+        Ok(playground)
     }
-    if args.failover_demo {
-        return Ok(Ok(story::play(&mut cluster, args, started)));
-    }
-    cluster.print_hints()?;
-    cluster.watch()?;
-    Ok(Ok(Report::of_failure(&Failure::failed("no demonstration was asked for"), 0.0)))
 }
 
 /// Where everything lives: a folder of the user's, which stays, or a temporary one, which goes with this value.

@@ -7,7 +7,7 @@ use {
     serde_json::json,
     std::{
         fs,
-        path::PathBuf,
+        path::{Path, PathBuf},
         sync::{
             Arc, Mutex,
             atomic::{AtomicBool, Ordering},
@@ -103,14 +103,11 @@ impl Samples {
 }
 
 fn sample(ledgers: &[(String, PathBuf)], samples: &Mutex<Vec<(String, Samples)>>) {
-    let seen: Vec<Option<(NodeStatus, u32)>> = ledgers
-        .iter()
-        .map(|(_, ledger)| {
-            // A stopped (SIGSTOP) node does not answer: its sample is left out.
-            let mut client = AdminClient::connect_within(ledger, Duration::from_millis(300)).ok()?;
-            Some((client.call("tandemStatus", json!([])).ok()?, client.call("pid", json!([])).ok()?))
-        })
-        .collect();
+    // All at once: tips that were looked at one after another would differ by that alone.
+    let seen: Vec<Option<(NodeStatus, u32)>> = thread::scope(|scope| {
+        let asked: Vec<_> = ledgers.iter().map(|(_, ledger)| scope.spawn(|| ask(ledger))).collect();
+        asked.into_iter().map(|thread| thread.join().ok().flatten()).collect()
+    });
     let tip = seen.iter().flatten().map(|(status, _)| status.tip).max().unwrap_or_default();
     let mut samples = samples.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for ((_, samples), seen) in samples.iter_mut().zip(seen) {
@@ -130,6 +127,12 @@ fn sample(ledgers: &[(String, PathBuf)], samples: &Mutex<Vec<(String, Samples)>>
     }
 }
 
+/// A stopped (SIGSTOP) node does not answer: its sample is left out.
+fn ask(ledger: &Path) -> Option<(NodeStatus, u32)> {
+    let mut client = AdminClient::connect_within(ledger, Duration::from_millis(300)).ok()?;
+    Some((client.call("tandemStatus", json!([])).ok()?, client.call("pid", json!([])).ok()?))
+}
+
 /// Processor ticks used and resident megabytes of a process, from /proc.
 fn usage(pid: u32) -> Option<(u64, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -143,3 +146,26 @@ fn usage(pid: u32) -> Option<(u64, u64)> {
 
 /// Linux reports processor time in hundredths of a second (USER_HZ).
 const TICKS_PER_SECOND: f64 = 100.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_usage_can_be_read() {
+        let (_, rss_mb) = usage(std::process::id()).expect("we run");
+        assert!((1..100_000).contains(&rss_mb), "{rss_mb} MB");
+        assert!(usage(0).is_none());
+    }
+
+    #[test]
+    fn a_restart_begins_a_new_count_and_keeps_the_old() {
+        let start = Instant::now();
+        let mut samples = Samples { current: Some((1, 100, start)), ..Samples::default() };
+        samples.last = Some((300, start + Duration::from_secs(4)));
+        samples.close();
+        assert_eq!((samples.used_seconds, samples.watched_seconds), (2.0, 4.0));
+        samples.close();
+        assert_eq!((samples.used_seconds, samples.watched_seconds), (2.0, 4.0), "counted once");
+    }
+}

@@ -20,7 +20,7 @@ use {
     tandem_env::Rx,
     tandem_replay::{Config, Effect, Event, Ignored, Replay},
     tandem_rpc::{BlockRecord, ChainEvent, TransactionRecord},
-    tandem_types::{BlockKey, Slot, Tick, UnixTimestamp},
+    tandem_types::{BlockKey, Pubkey, Slot, Tick, UnixTimestamp},
 };
 
 pub struct ReplayStage {
@@ -47,14 +47,14 @@ struct Pace {
 
 impl ReplayStage {
     /// `root` is frozen and has its block id. Slots the ledger holds above it are replayed first.
-    pub fn new(shared: Shared, inbox: Rx<ReplayInput>, root: Arc<Bank>) -> Self {
+    pub fn new(shared: Shared, inbox: Rx<ReplayInput>, root: Arc<Bank>, vote_account: Option<Pubkey>) -> Self {
         let config = Config { executing_max: EXECUTING_MAX, unrooted_max: UNROOTED_MAX, ahead_max: AHEAD_MAX };
         let mut stage = Self {
             machine: Replay::new(config, root.slot(), root.hash()),
             todo: VecDeque::new(),
             forks: root.forks().clone(),
             building: BTreeMap::new(),
-            observer: Observer::new(shared.views.vote_account),
+            observer: Observer::new(vote_account),
             rooted_before: shared.views.ledger.root(),
             pace: Pace::default(),
             frozen: BTreeMap::from([(root.slot(), root)]),
@@ -267,7 +267,7 @@ impl ReplayStage {
     /// A block is frozen: the ledger keeps its hash, readers see it, the voter decides about it.
     fn publish(&mut self, bank: Arc<Bank>, records: Vec<TransactionRecord>) -> Result<(), Failure> {
         let views = self.shared.views.clone();
-        let slot = bank.slot();
+        let (slot, at) = (bank.slot(), self.shared.clock.now());
         views.counters.add("blocks_frozen", 1);
         views.counters.add("transactions_replayed", records.len() as u64);
         self.pace.slots += 1;
@@ -275,7 +275,7 @@ impl ReplayStage {
         views.history.add(BlockRecord::new(&bank, records));
         self.tell_shreds(ShredInput::Frozen { key: BlockKey::new(slot, bank.hash()) })?;
         let block = Box::new(self.observer.block(&bank));
-        self.tell_voter(VoteInput::Frozen { bank: bank.clone(), block })?;
+        self.tell_voter(VoteInput::Frozen { bank: bank.clone(), block, at })?;
         let _nobody_listens = views.events.send(ChainEvent::Frozen(bank));
         Ok(())
     }
