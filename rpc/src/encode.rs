@@ -2,9 +2,7 @@
 
 use {
     crate::history::{BlockRecord, TransactionRecord},
-    solana_account_decoder::{
-        parse_account_data::SplTokenAdditionalDataV2, parse_token::token_amount_to_ui_amount_v3,
-    },
+    solana_account_decoder::{parse_account_data::SplTokenAdditionalDataV2, parse_token::token_amount_to_ui_amount_v3},
     solana_message::v0::LoadedAddresses,
     solana_transaction_status::{
         ConfirmedBlock, Reward, TransactionStatusMeta, TransactionTokenBalance, TransactionWithStatusMeta,
@@ -40,7 +38,9 @@ pub fn transaction(record: &TransactionRecord) -> VersionedTransactionWithStatus
         fee: info.fee,
         pre_balances: balances.pre,
         post_balances: balances.post,
-        inner_instructions: Some(info.inner_instructions.clone().map(map_inner_instructions).into_iter().flatten().collect()),
+        inner_instructions: Some(
+            info.inner_instructions.clone().map(map_inner_instructions).into_iter().flatten().collect(),
+        ),
         log_messages: info.logs.clone(),
         pre_token_balances: Some(token_balances(&balances.pre_token)),
         post_token_balances: Some(token_balances(&balances.post_token)),

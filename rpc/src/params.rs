@@ -118,9 +118,9 @@ pub fn at_least_confirmed(commitment: Option<CommitmentConfig>) -> Reply<Commitm
 /// A transaction and its bytes, in base58 (the default of old clients) or base64.
 pub fn transaction(text: &str, encoding: Option<UiTransactionEncoding>) -> Reply<(Vec<u8>, VersionedTransaction)> {
     let encoding = encoding.unwrap_or(UiTransactionEncoding::Base58);
-    let binary = encoding.into_binary_encoding().ok_or_else(|| {
-        invalid(format!("unsupported encoding: {encoding}. Supported encodings: base58, base64"))
-    })?;
+    let binary = encoding
+        .into_binary_encoding()
+        .ok_or_else(|| invalid(format!("unsupported encoding: {encoding}. Supported encodings: base58, base64")))?;
     let bytes = decode(text, binary)?;
     let transaction = wincode::deserialize(&bytes).map_err(|error| undecodable("transaction", error))?;
     Ok((bytes, transaction))
@@ -142,7 +142,9 @@ fn decode(text: &str, encoding: TransactionBinaryEncoding) -> Reply<Vec<u8>> {
     let is_long = text.as_bytes().get(..2).is_some_and(|start| *start >= b"gQ"[..]);
     let (name, text_max, bytes_max) = match encoding {
         TransactionBinaryEncoding::Base58 => ("base58", BASE58_TEXT_MAX, PACKET_BYTES_MAX),
-        TransactionBinaryEncoding::Base64 if is_long => ("base64", base64_length(MAX_TRANSACTION_SIZE), MAX_TRANSACTION_SIZE),
+        TransactionBinaryEncoding::Base64 if is_long => {
+            ("base64", base64_length(MAX_TRANSACTION_SIZE), MAX_TRANSACTION_SIZE)
+        }
         TransactionBinaryEncoding::Base64 => ("base64", base64_length(PACKET_BYTES_MAX), PACKET_BYTES_MAX),
     };
     // Before decoding: base58 takes time that grows with the square of the length.
@@ -207,6 +209,8 @@ mod tests {
         assert!(message_of(transaction(&"A".repeat(1648), base64)).contains("too large"));
         assert!(message_of(transaction("gQ==", base64)).starts_with("failed to deserialize transaction"));
         assert!(message_of(transaction("0", None)).starts_with("invalid base58 encoding"));
-        assert!(message_of(transaction("a", Some(UiTransactionEncoding::Json))).starts_with("unsupported encoding: json"));
+        assert!(
+            message_of(transaction("a", Some(UiTransactionEncoding::Json))).starts_with("unsupported encoding: json")
+        );
     }
 }

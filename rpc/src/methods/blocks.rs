@@ -4,9 +4,7 @@ use {
     crate::{
         context::Context,
         encode,
-        error::{
-            Reply, block_cleaned_up, block_not_available, invalid, not_encodable, slot_skipped,
-        },
+        error::{Reply, block_cleaned_up, block_not_available, invalid, not_encodable, slot_skipped},
         params::{Args, at_least_confirmed, bank_of, parse},
     },
     jsonrpsee::{RpcModule, core::RegisterMethodError, types::ErrorObjectOwned},
@@ -118,7 +116,8 @@ fn prioritization_fees(context: &Context, keys: &[Pubkey]) -> Vec<RpcPrioritizat
         .map(|block| {
             let paying = || block.transactions.iter().filter(|record| !record.info.is_simple_vote);
             let block_price = lowest(&mut paying().map(unit_price));
-            let key_prices = keys.iter().map(|key| lowest(&mut paying().filter(|record| writes(record, key)).map(unit_price)));
+            let key_prices =
+                keys.iter().map(|key| lowest(&mut paying().filter(|record| writes(record, key)).map(unit_price)));
             RpcPrioritizationFee { slot: block.slot, prioritization_fee: key_prices.fold(block_price, u64::max) }
         })
         .collect()
@@ -132,7 +131,9 @@ fn unit_price(record: &crate::TransactionRecord) -> u64 {
         .iter()
         .filter(|each| keys.get(usize::from(each.program_id_index)).is_some_and(compute_budget::check_id));
     // ComputeBudgetInstruction::SetComputeUnitPrice: its tag and the price.
-    let price = |data: &[u8]| data.strip_prefix(&[3]).and_then(|price| price.first_chunk()).map(|price| u64::from_le_bytes(*price));
+    let price = |data: &[u8]| {
+        data.strip_prefix(&[3]).and_then(|price| price.first_chunk()).map(|price| u64::from_le_bytes(*price))
+    };
     to_budget.filter_map(|each| price(&each.data)).next().unwrap_or(0)
 }
 

@@ -191,10 +191,10 @@ fn inflation_rewards(
     addresses: &[Pubkey],
     config: RpcEpochConfig,
 ) -> Reply<Vec<Option<RpcInflationReward>>> {
-    let bank = bank_of(context, RpcContextConfig {
-        commitment: config.commitment,
-        min_context_slot: config.min_context_slot,
-    })?;
+    let bank = bank_of(
+        context,
+        RpcContextConfig { commitment: config.commitment, min_context_slot: config.min_context_slot },
+    )?;
     let schedule = bank.epoch_schedule();
     let epoch = config.epoch.unwrap_or_else(|| schedule.get_epoch(bank.slot()).saturating_sub(1));
     let first_slot = schedule.get_first_slot_in_epoch(epoch.saturating_add(1));

@@ -89,10 +89,10 @@ fn signatures_for_address(
         return Err(invalid(format!("Invalid limit; max {SIGNATURES_MAX}")));
     }
     at_least_confirmed(config.commitment)?;
-    let tip = bank_of(context, RpcContextConfig {
-        commitment: config.commitment,
-        min_context_slot: config.min_context_slot,
-    })?;
+    let tip = bank_of(
+        context,
+        RpcContextConfig { commitment: config.commitment, min_context_slot: config.min_context_slot },
+    )?;
     // Neither needs to name the address.
     for bound in [before, until].into_iter().flatten() {
         if context.history.transaction(&bound).is_none() {

@@ -52,8 +52,8 @@ pub fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodErr
         if !is_token_program(account.owner()) {
             return Err(invalid("Invalid param: not a Token mint"));
         }
-        let (supply, mint) = read_mint(&bank, account.data())
-            .ok_or_else(|| invalid("Invalid param: mint could not be unpacked"))?;
+        let (supply, mint) =
+            read_mint(&bank, account.data()).ok_or_else(|| invalid("Invalid param: mint could not be unpacked"))?;
         Ok(with_context(&bank, token_amount_to_ui_amount_v3(supply, &mint)))
     })?;
     module.register_blocking_method("getTokenLargestAccounts", |params, context, _| {
@@ -161,8 +161,8 @@ fn mint_of(bank: &Bank, mint: &Pubkey) -> Reply<(Pubkey, SplTokenAdditionalDataV
         return Ok((TOKEN_PROGRAM, SplTokenAdditionalDataV2::with_decimals(NATIVE_DECIMALS)));
     }
     let account = bank.account(mint).ok_or_else(|| invalid("Invalid param: could not find mint"))?;
-    let (_, data) = read_mint(bank, account.data())
-        .ok_or_else(|| invalid("Invalid param: Token mint could not be unpacked"))?;
+    let (_, data) =
+        read_mint(bank, account.data()).ok_or_else(|| invalid("Invalid param: Token mint could not be unpacked"))?;
     Ok((*account.owner(), data))
 }
 

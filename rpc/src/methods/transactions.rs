@@ -135,9 +135,8 @@ fn simulate(
         replacement = Some(latest_blockhash(&bank));
     }
     let is_signed = !config.sig_verify || transaction.verify_with_results().into_iter().all(|is_good| is_good);
-    let prepared = bank
-        .prepare(transaction, Verify::Done)
-        .map_err(|error| invalid(format!("invalid transaction: {error}")))?;
+    let prepared =
+        bank.prepare(transaction, Verify::Done).map_err(|error| invalid(format!("invalid transaction: {error}")))?;
     let simulation = match is_signed {
         true => bank.simulate(&prepared, config.inner_instructions),
         false => SimulationResult { err: Some(TransactionError::SignatureFailure), ..SimulationResult::default() },
@@ -180,9 +179,9 @@ fn post_accounts(
 
 fn simulated(simulation: SimulationResult, prepared: &PreparedTx) -> RpcSimulateTransactionResult {
     let keys = prepared.message().account_keys();
-    let inner_instructions = simulation.inner_instructions.map(|lists| {
-        map_inner_instructions(lists).map(|inner| parse_ui_inner_instructions(inner, &keys)).collect()
-    });
+    let inner_instructions = simulation
+        .inner_instructions
+        .map(|lists| map_inner_instructions(lists).map(|inner| parse_ui_inner_instructions(inner, &keys)).collect());
     let mut result = RpcSimulateTransactionResult {
         err: simulation.err.map(Into::into),
         logs: Some(simulation.logs),

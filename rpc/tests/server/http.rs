@@ -57,9 +57,11 @@ fn a_transaction_is_simulated_sent_and_followed() {
         assert_eq!(submitted[0].bytes, wincode::serialize(&transfer).unwrap());
         assert_eq!((submitted[0].signature, submitted[0].last_valid_block_height), (transfer.signatures[0], 151));
     }
-    let statuses = || read::<Response<Vec<Option<TransactionStatus>>>>(
-        node.result("getSignatureStatuses", json!([[signature], { "searchTransactionHistory": true }])),
-    );
+    let statuses = || {
+        read::<Response<Vec<Option<TransactionStatus>>>>(
+            node.result("getSignatureStatuses", json!([[signature], { "searchTransactionHistory": true }])),
+        )
+    };
     assert_eq!(statuses().value, [None]);
     let bank = node.block(&[transfer]);
     assert_eq!(statuses().value[0].as_ref().unwrap().confirmations, Some(0));
@@ -76,7 +78,9 @@ fn a_transaction_is_simulated_sent_and_followed() {
     let parsed = node.result("getTransaction", json!([signature, { "encoding": "jsonParsed" }]));
     assert_eq!(parsed["transaction"]["message"]["instructions"][0]["parsed"]["type"], "transfer");
 
-    let of = |params| read::<Vec<RpcConfirmedTransactionStatusWithSignature>>(node.result("getSignaturesForAddress", params));
+    let of = |params| {
+        read::<Vec<RpcConfirmedTransactionStatusWithSignature>>(node.result("getSignaturesForAddress", params))
+    };
     assert_eq!(of(json!([key(50).to_string()]))[0].signature, signature);
     assert_eq!(of(json!([key(50).to_string(), { "before": signature }])), []);
     let unknown = json!([key(50).to_string(), { "until": bs58::encode([9; 64]).into_string() }]);
@@ -167,7 +171,10 @@ fn epochs_leaders_and_votes() {
     assert_eq!(node.result("getLeaderSchedule", json!([64 * 9])), Value::Null);
     let other = json!([null, { "identity": key(77).to_string() }]);
     assert_eq!(node.result("getLeaderSchedule", other), json!({}));
-    assert_eq!(node.result("getSlotLeaders", json!([3, 2])), json!([node.identity.to_string(), node.identity.to_string()]));
+    assert_eq!(
+        node.result("getSlotLeaders", json!([3, 2])),
+        json!([node.identity.to_string(), node.identity.to_string()])
+    );
     assert_eq!(node.error("getSlotLeaders", json!([64 * 9, 1]))["code"], -32602);
     assert_eq!(node.result("getSlotLeader", json!([])), node.identity.to_string());
     let votes: RpcVoteAccountStatus = read(node.result("getVoteAccounts", json!([])));
@@ -222,10 +229,13 @@ fn accounts_are_encoded_as_asked() {
     assert_eq!(zipped["value"]["data"][1], "base64+zstd");
     let many = node.result("getMultipleAccounts", json!([[faucet, key(99).to_string()]]));
     assert_eq!((&many["value"][0]["data"], &many["value"][1]), (&json!(["", "base64"]), &Value::Null));
-    let stakes = node.result("getProgramAccounts", json!([
-        "Stake11111111111111111111111111111111111111",
-        { "encoding": "jsonParsed", "withContext": true, "filters": [{ "dataSize": 200 }] },
-    ]));
+    let stakes = node.result(
+        "getProgramAccounts",
+        json!([
+            "Stake11111111111111111111111111111111111111",
+            { "encoding": "jsonParsed", "withContext": true, "filters": [{ "dataSize": 200 }] },
+        ]),
+    );
     assert_eq!(stakes["value"][0]["account"]["data"]["parsed"]["type"], "delegated");
     assert_eq!(node.result("getLargestAccounts", json!([]))["value"][0]["address"], faucet);
     let supply = node.result("getSupply", json!([{ "excludeNonCirculatingAccountsList": true }]));
@@ -233,7 +243,8 @@ fn accounts_are_encoded_as_asked() {
     assert_eq!(node.result("getMinimumBalanceForRentExemption", json!([0])), 890_880);
     let mint = json!([key(99).to_string()]);
     assert_eq!(node.error("getTokenSupply", mint)["message"], "Invalid param: could not find account");
-    let by_program = json!([faucet, { "programId": "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA" }, { "encoding": "jsonParsed" }]);
+    let by_program =
+        json!([faucet, { "programId": "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA" }, { "encoding": "jsonParsed" }]);
     assert_eq!(node.result("getTokenAccountsByOwner", by_program)["value"], json!([]));
 }
 
@@ -245,14 +256,17 @@ fn the_node_names_itself_and_its_health() {
     assert_eq!(node.result("getIdentity", json!([])), json!({ "identity": node.identity.to_string() }));
     assert_eq!(node.result("getHealth", json!([])), "ok");
     let health = || {
-        let url = format!("http://127.0.0.1:{}/health", node.port);
+        let url = format!("http://{}/health", node.address);
         agent().get(url).call().unwrap().body_mut().read_to_string().unwrap()
     };
     assert_eq!(health(), "ok");
     *node.health.lock().unwrap() = Health::Behind { slots: 200 };
     assert_eq!(health(), "behind");
     let error = node.error("getHealth", json!([]));
-    assert_eq!(error, json!({ "code": -32005, "message": "Node is behind by 200 slots", "data": { "numSlotsBehind": 200 } }));
+    assert_eq!(
+        error,
+        json!({ "code": -32005, "message": "Node is behind by 200 slots", "data": { "numSlotsBehind": 200 } })
+    );
     *node.health.lock().unwrap() = Health::Unknown;
     assert_eq!(health(), "unknown");
 }
@@ -265,9 +279,13 @@ fn requests_of_every_form_are_answered() {
         assert_eq!(status, 200, "{text}");
         serde_json::from_str::<Value>(&text).unwrap()
     };
-    assert_eq!(ask(r#"{"jsonrpc":"2.0","id":"a","method":"getSlot"}"#), json!({ "jsonrpc": "2.0", "id": "a", "result": 0 }));
+    assert_eq!(
+        ask(r#"{"jsonrpc":"2.0","id":"a","method":"getSlot"}"#),
+        json!({ "jsonrpc": "2.0", "id": "a", "result": 0 })
+    );
     assert_eq!(ask(r#"{"jsonrpc":"2.0","id":null,"method":"getSlot","params":null}"#)["result"], 0);
-    let batch = ask(r#"[{"jsonrpc":"2.0","id":1,"method":"getSlot"},{"jsonrpc":"2.0","id":2,"method":"getNothing"},5]"#);
+    let batch =
+        ask(r#"[{"jsonrpc":"2.0","id":1,"method":"getSlot"},{"jsonrpc":"2.0","id":2,"method":"getNothing"},5]"#);
     let codes: Vec<&Value> = batch.as_array().unwrap().iter().map(|reply| &reply["error"]["code"]).collect();
     assert_eq!(codes, [&Value::Null, &json!(-32601), &json!(-32600)]);
     assert_eq!(ask(r#"{"jsonrpc":"2.0","id":1,"method":"getNothing"}"#)["error"]["message"], "Method not found");
@@ -285,7 +303,8 @@ fn requests_of_every_form_are_answered() {
 #[test]
 fn browsers_may_ask_from_anywhere() {
     let node = Node::start();
-    let request = agent().post(format!("http://127.0.0.1:{}/", node.port)).header("content-type", "application/json");
-    let reply = request.header("origin", "http://wallet.example").send(r#"{"jsonrpc":"2.0","id":1,"method":"getSlot"}"#);
+    let request = agent().post(format!("http://{}/", node.address)).header("content-type", "application/json");
+    let reply =
+        request.header("origin", "http://wallet.example").send(r#"{"jsonrpc":"2.0","id":1,"method":"getSlot"}"#);
     assert_eq!(reply.unwrap().headers()["access-control-allow-origin"], "*");
 }

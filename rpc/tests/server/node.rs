@@ -4,8 +4,11 @@ use {
     arc_swap::ArcSwap,
     serde_json::{Value, json},
     std::{
-        net::{Ipv4Addr, SocketAddr, TcpListener},
-        sync::{Arc, Mutex},
+        net::{Ipv4Addr, SocketAddr},
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicU8, Ordering},
+        },
     },
     tandem_bank::{Bank, Verify},
     tandem_genesis::{DevelopmentGenesis, ValidatorSpec},
@@ -21,7 +24,7 @@ pub const SOL: u64 = 1_000_000_000;
 pub struct Node {
     runtime: Runtime,
     server: Option<RpcServer>,
-    pub port: u16,
+    pub address: SocketAddr,
     pub chain: Arc<ArcSwap<ChainView>>,
     pub history: Arc<History>,
     pub events: broadcast::Sender<ChainEvent>,
@@ -91,8 +94,20 @@ impl Node {
             faucet: Some(faucet.insecure_clone()),
         };
         let runtime = Runtime::new().unwrap();
-        let (port, server) = serve(&runtime, context);
-        Self { runtime, server: Some(server), port, chain, history, events, health, submitted, faucet, identity, vote }
+        let (address, server) = serve(&runtime, context);
+        Self {
+            runtime,
+            server: Some(server),
+            address,
+            chain,
+            history,
+            events,
+            health,
+            submitted,
+            faucet,
+            identity,
+            vote,
+        }
     }
 
     /// A processed block with these transactions.
@@ -155,7 +170,7 @@ impl Node {
     }
 
     pub fn post(&self, body: &str) -> (u16, String) {
-        let request = agent().post(format!("http://127.0.0.1:{}/", self.port)).header("content-type", "application/json");
+        let request = agent().post(format!("http://{}/", self.address)).header("content-type", "application/json");
         let mut reply = request.send(body).unwrap();
         (reply.status().as_u16(), reply.body_mut().read_to_string().unwrap())
     }
@@ -176,13 +191,13 @@ pub fn key(byte: u8) -> Pubkey {
     Pubkey::new_from_array([byte; 32])
 }
 
-/// On a port that was free a moment ago, and so was the next.
-fn serve(runtime: &Runtime, context: Context) -> (u16, RpcServer) {
-    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    let port = std::iter::repeat_with(any).find(|port| *port < u16::MAX && is_free(*port + 1)).unwrap();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    (port, runtime.block_on(RpcServer::start(address, context)).unwrap())
+/// On a loopback address of this test's own (Linux has millions), so that its ports are free.
+fn serve(runtime: &Runtime, context: Context) -> (SocketAddr, RpcServer) {
+    static NODES: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, high | 128, low, NODES.fetch_add(1, Ordering::Relaxed));
+    let address = SocketAddr::from((ip, 8899));
+    (address, runtime.block_on(RpcServer::start(address, context)).unwrap())
 }
 
 fn finish(bank: &Bank) {

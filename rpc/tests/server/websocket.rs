@@ -3,7 +3,10 @@
 use {
     crate::node::{Node, SOL, key},
     serde_json::{Value, json},
-    std::{net::TcpStream, time::Duration},
+    std::{
+        net::{SocketAddr, TcpStream},
+        time::Duration,
+    },
     tandem_rpc::ChainEvent,
     tandem_types::Signer,
     tungstenite::{Message, WebSocket},
@@ -14,13 +17,13 @@ struct Client(WebSocket<TcpStream>);
 impl Client {
     /// On the port after the RPC port, as clients expect it.
     fn connect(node: &Node) -> Self {
-        Self::on(node.port + 1)
+        Self::on(SocketAddr::new(node.address.ip(), node.address.port() + 1))
     }
 
-    fn on(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    fn on(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        Self(tungstenite::client(format!("ws://127.0.0.1:{port}/"), stream).unwrap().0)
+        Self(tungstenite::client(format!("ws://{address}/"), stream).unwrap().0)
     }
 
     fn send(&mut self, method: &str, params: Value) {
@@ -44,7 +47,11 @@ impl Client {
     /// The next message is a notification of this kind to that subscription.
     fn expect(&mut self, kind: &str, subscription: u64) -> Value {
         let mut message = self.read();
-        assert_eq!((&message["method"], &message["params"]["subscription"]), (&json!(kind), &json!(subscription)), "{message}");
+        assert_eq!(
+            (&message["method"], &message["params"]["subscription"]),
+            (&json!(kind), &json!(subscription)),
+            "{message}"
+        );
         message["params"]["result"].take()
     }
 }
@@ -64,7 +71,8 @@ fn a_signature_is_told_once_it_is_confirmed() {
     let told = client.expect("signatureNotification", id);
     assert_eq!(told, json!({ "context": { "slot": 2, "apiVersion": "4.2.2" }, "value": { "err": null } }));
     // A late subscriber is told at once.
-    let id = client.subscribe("signatureSubscribe", json!([transfer.signatures[0].to_string(), { "commitment": "processed" }]));
+    let id = client
+        .subscribe("signatureSubscribe", json!([transfer.signatures[0].to_string(), { "commitment": "processed" }]));
     assert_eq!(client.expect("signatureNotification", id)["value"], json!({ "err": null }));
 }
 
@@ -86,7 +94,8 @@ fn accounts_and_programs_tell_of_writes() {
     let system = "11111111111111111111111111111111";
     let program = client.subscribe("programSubscribe", json!([system, config]));
     node.finalize(&second);
-    let keys: Vec<Value> = (0..3).map(|_| client.expect("programNotification", program)["value"]["pubkey"].take()).collect();
+    let keys: Vec<Value> =
+        (0..3).map(|_| client.expect("programNotification", program)["value"]["pubkey"].take()).collect();
     for key in [node.faucet.pubkey(), key(50), key(51)] {
         assert!(keys.contains(&json!(key.to_string())), "{keys:?}");
     }
@@ -95,8 +104,9 @@ fn accounts_and_programs_tell_of_writes() {
 #[test]
 fn logs_slots_and_roots() {
     let node = Node::start();
-    let mut client = Client::on(node.port);
-    let logs = client.subscribe("logsSubscribe", json!([{ "mentions": [key(50).to_string()] }, { "commitment": "finalized" }]));
+    let mut client = Client::on(node.address);
+    let logs = client
+        .subscribe("logsSubscribe", json!([{ "mentions": [key(50).to_string()] }, { "commitment": "finalized" }]));
     let slots = client.subscribe("slotSubscribe", Value::Null);
     let bank = node.block(&[node.transfer(key(51), SOL)]);
     assert_eq!(client.expect("slotNotification", slots), json!({ "slot": 1, "parent": 0, "root": 0 }));
@@ -119,7 +129,10 @@ fn nonsense_is_refused_and_heartbeats_are_not_answered() {
     let node = Node::start();
     let mut client = Client::connect(&node);
     let error = client.call("signatureSubscribe", json!(["x"]))["error"].take();
-    assert_eq!((&error["code"], &error["message"]), (&json!(-32602), &json!("Invalid Request: Invalid signature provided")));
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!(-32602), &json!("Invalid Request: Invalid signature provided"))
+    );
     assert_eq!(client.call("logsSubscribe", json!([{ "mentions": [] }]))["error"]["code"], -32602);
     assert_eq!(client.call("blockSubscribe", json!(["all"]))["error"]["code"], -32601);
     // What web3.js sends every five seconds.
