@@ -120,6 +120,7 @@ impl StageThread {
     }
 
     pub fn join(self) {
+        tracing::debug!(stage = self.name, "ending");
         self.bell.ring();
         // A panic has been reported through the latch already.
         let _ = self.thread.join();

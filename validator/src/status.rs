@@ -47,11 +47,6 @@ impl NodeStatus {
             json!("Running")
         }
     }
-
-    /// Health as agave's `getHealth` has it: caught up with the cluster.
-    pub fn healthy(&self) -> bool {
-        self.caught_up
-    }
 }
 
 /// How a takeover went.

@@ -6,7 +6,7 @@
 
 use {
     crate::{admin::RoleRequest, views::Views},
-    std::{net::SocketAddr, sync::Arc},
+    std::sync::Arc,
     tandem_bank::Bank,
     tandem_env::{Doorbell, Rx, Tx, link},
     tandem_gossip::Publication,
@@ -15,7 +15,7 @@ use {
     tandem_role::event::ReadId,
     tandem_shred::Shred,
     tandem_tower_storage::LeaderSlotClaim,
-    tandem_types::{BlockId, BlockKey, Pubkey, Slot, Tick, VersionedTransaction},
+    tandem_types::{BlockKey, Pubkey, Slot, Tick, VersionedTransaction},
     tandem_vote as vote,
     tandem_wire::contact_info::ContactInfo,
 };
@@ -32,8 +32,8 @@ pub enum GossipCommand {
 pub enum ShredInput {
     /// A repair answer whose nonce was ours.
     Repaired(Shred),
-    /// Cut and signed here, under a leader-slot claim: stored durably, then sent. `last` ends the slot.
-    Own { slot: Slot, data: Vec<Shred>, code: Vec<Shred>, last: bool },
+    /// Cut and signed here, under a leader-slot claim: stored durably, then sent.
+    Own { slot: Slot, data: Vec<Shred>, code: Vec<Shred> },
     /// Facts about blocks, to be kept.
     Frozen { key: BlockKey },
     Root(Slot),
@@ -56,8 +56,6 @@ pub enum ReplayInput {
     OwnBegun { slot: Slot, parent: Slot },
     OwnFrozen { bank: Arc<Bank>, records: Vec<tandem_rpc::TransactionRecord> },
     OwnAbandoned { slot: Slot },
-    /// The block id of an own block, once its last shreds are made.
-    OwnBlockId { slot: Slot, id: BlockId },
     Root(BlockKey),
     DuplicateConfirmed(BlockKey),
 }
@@ -111,7 +109,6 @@ pub enum ProducerInput {
     /// The role machine lets this node lead for `identity`.
     Allow { identity: Pubkey, permit: Permit },
     Halt { abandon: bool },
-    Observed { pending_forks: Vec<Slot> },
 }
 
 /// A transaction that wants into a block: wire bytes checked, signatures verified.
@@ -214,15 +211,4 @@ pub struct Shared {
     pub views: Arc<Views>,
     pub writers: Writers,
     pub clock: tandem_env::MonotonicClock,
-}
-
-/// Addresses of the sockets of this node, as announced.
-#[derive(Clone, Copy, Debug)]
-pub struct Sockets {
-    pub gossip: SocketAddr,
-    pub tvu: SocketAddr,
-    pub serve_repair: SocketAddr,
-    pub tpu_quic: SocketAddr,
-    pub tpu_forwards_quic: SocketAddr,
-    pub tpu_vote: SocketAddr,
 }

@@ -56,13 +56,6 @@ impl Views {
     pub fn peer(&self, node: &Pubkey) -> Option<ContactInfo> {
         self.peers.load().iter().find(|peer| peer.pubkey == *node).cloned()
     }
-
-    /// Stake by node identity in the epoch of a slot.
-    pub fn stakes_at(&self, slot: Slot) -> Arc<BTreeMap<Pubkey, u64>> {
-        let bank = self.chain.load().processed.clone();
-        let epoch = bank.epoch_schedule().get_epoch(slot);
-        bank.epoch_stakes(epoch).map(|stakes| stakes.staked_nodes().clone()).unwrap_or_default()
-    }
 }
 
 /// Counts by name: what was received, dropped, refused.

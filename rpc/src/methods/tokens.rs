@@ -39,7 +39,7 @@ pub fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodErr
         let bank = context.bank(args.optional(1)?);
         let account = bank.account(&key).ok_or_else(|| invalid("Invalid param: could not find account"))?;
         let token = Some(&account).filter(|account| is_token_program(account.owner()));
-        let token = token.and_then(|account| read_account(account));
+        let token = token.and_then(read_account);
         let token = token.ok_or_else(|| invalid("Invalid param: not a Token account"))?;
         let (_, mint) = mint_of(&bank, &token.mint)?;
         Ok(with_context(&bank, token_amount_to_ui_amount_v3(token.amount, &mint)))

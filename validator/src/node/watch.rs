@@ -14,7 +14,7 @@ use {
 };
 
 pub fn spawn(kv: &EtcdKv, keys: &Keys, role: Tx<RoleInput>) -> Result<(), Failure> {
-    let events = kv.watch(&keys.prefix());
+    let events = kv.watch(keys.prefix());
     let (owner, intent) = (keys.owner(), keys.intent());
     thread::Builder::new()
         .name("watch".into())

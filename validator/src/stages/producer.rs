@@ -95,7 +95,6 @@ impl ProducerStage {
                 Event::Reset(self.reset(&parent, true))
             }
             ProducerInput::Halt { abandon } => Event::Halt(if abandon { Halt::Now } else { Halt::AfterSlot }),
-            ProducerInput::Observed { pending_forks } => Event::PendingForks(pending_forks),
         };
         self.window.handle(now, event, &mut self.effects);
         Ok(())
@@ -301,7 +300,7 @@ impl ProducerStage {
 
 fn send_batch(shared: &Shared, block: &mut Block, batch: &Batch) -> Result<(), Failure> {
     let Some(shredded) = block.shred(batch) else { return Ok(()) };
-    let own = ShredInput::Own { slot: batch.slot, data: shredded.0, code: shredded.1, last: batch.last_in_slot };
+    let own = ShredInput::Own { slot: batch.slot, data: shredded.0, code: shredded.1 };
     shared.writers.shreds.send(own).map_err(stopping)
 }
 

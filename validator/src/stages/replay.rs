@@ -91,11 +91,6 @@ impl ReplayStage {
             ReplayInput::OwnAbandoned { slot } => {
                 self.handle(Event::Failed { slot, reason: "given up by our producer".into() });
             }
-            ReplayInput::OwnBlockId { slot, id } => {
-                if let Some(bank) = self.frozen.get(&slot) {
-                    bank.set_block_id(id);
-                }
-            }
             ReplayInput::Root(key) => return self.take_root(key),
             ReplayInput::DuplicateConfirmed(BlockKey { slot, hash }) => {
                 self.handle(Event::DuplicateConfirmed { slot, hash });

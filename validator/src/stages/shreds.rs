@@ -194,7 +194,7 @@ impl ShredStage {
             taken += 1;
             match input {
                 ShredInput::Repaired(shred) => repaired.push(shred),
-                ShredInput::Own { slot, data, code, last: _ } => {
+                ShredInput::Own { slot, data, code } => {
                     let shreds = data.into_iter().chain(code).collect();
                     self.take_own(bank, slot, shreds)?;
                 }

@@ -39,11 +39,6 @@ pub struct Prepared {
     members: Vec<usize>,
 }
 
-pub struct Executed {
-    prepared: Prepared,
-    processed: Vec<bool>,
-}
-
 impl Block {
     pub fn begin(parent: &Arc<Bank>, slot: Slot, signer: BlockSigner, version: u16) -> Result<Self, Failure> {
         let id = parent.block_id().ok_or_else(|| {
