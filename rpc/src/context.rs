@@ -38,6 +38,8 @@ impl ChainView {
 #[derive(Clone, Debug)]
 pub enum ChainEvent {
     Frozen(Arc<Bank>),
+    /// It became the tip of the heaviest fork.
+    Processed(Arc<Bank>),
     Confirmed(Arc<Bank>),
     Rooted(Slot),
     Dead {
@@ -73,6 +75,8 @@ pub struct Context {
     pub feature_set: u32,
     pub history: Arc<History>,
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// The text of `GET /metrics`.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Takes (wire bytes, first signature, last valid block height) and sees to it that a leader gets the transaction.
     pub submit: Box<Submit>,
     pub events: broadcast::Sender<ChainEvent>,

@@ -11,6 +11,7 @@ mod encode;
 mod error;
 mod history;
 mod methods;
+mod pages;
 mod params;
 mod pubsub;
 mod server;

@@ -2,21 +2,17 @@
 
 use {
     crate::{
-        context::{Context, Health},
-        methods, pubsub,
+        context::Context,
+        methods,
+        pages::{Pages, PagesLayer},
+        pubsub,
     },
     jsonrpsee::{
         RpcModule,
-        server::{HttpBody, HttpRequest, HttpResponse, Server, ServerConfig, ServerHandle},
+        server::{Server, ServerConfig, ServerHandle},
     },
-    std::{
-        future::Future,
-        net::SocketAddr,
-        pin::Pin,
-        sync::Arc,
-        task::{Context as TaskContext, Poll},
-    },
-    tower::{Layer, Service, ServiceBuilder},
+    std::net::SocketAddr,
+    tower::ServiceBuilder,
     tower_http::cors::CorsLayer,
 };
 
@@ -35,7 +31,7 @@ pub struct RpcServer {
 impl RpcServer {
     /// Listens on `address` and on the port after it.
     pub async fn start(address: SocketAddr, context: Context) -> Result<Self, ServeError> {
-        let health = context.health.clone();
+        let pages = Pages::of(&context);
         let mut module = RpcModule::new(context);
         methods::register(&mut module)
             .and_then(|()| pubsub::register(&mut module))
@@ -49,7 +45,7 @@ impl RpcServer {
                 .max_request_body_size(REQUEST_BYTES_MAX)
                 .max_response_body_size(RESPONSE_BYTES_MAX)
                 .build();
-            let extras = ServiceBuilder::new().layer(CorsLayer::permissive()).layer(HealthLayer(health.clone()));
+            let extras = ServiceBuilder::new().layer(CorsLayer::permissive()).layer(PagesLayer(pages.clone()));
             let server = Server::builder()
                 .set_config(config)
                 .set_http_middleware(extras)
@@ -68,51 +64,6 @@ impl Drop for RpcServer {
             // Already stopped is as good.
             let _ = handle.stop();
         }
-    }
-}
-
-/// Answers `GET /health` in plain text: ok, behind, or unknown.
-#[derive(Clone)]
-struct HealthLayer(Arc<dyn Fn() -> Health + Send + Sync>);
-
-impl<S> Layer<S> for HealthLayer {
-    type Service = HealthService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        HealthService { inner, health: self.0.clone() }
-    }
-}
-
-#[derive(Clone)]
-struct HealthService<S> {
-    inner: S,
-    health: Arc<dyn Fn() -> Health + Send + Sync>,
-}
-
-impl<S, B> Service<HttpRequest<B>> for HealthService<S>
-where
-    S: Service<HttpRequest<B>, Response = HttpResponse>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-{
-    type Response = HttpResponse;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(task)
-    }
-
-    fn call(&mut self, request: HttpRequest<B>) -> Self::Future {
-        if request.method() == hyper::Method::GET && request.uri().path() == "/health" {
-            let text = match (self.health)() {
-                Health::Ok => "ok",
-                Health::Behind { .. } => "behind",
-                Health::Unknown => "unknown",
-            };
-            return Box::pin(async move { Ok(HttpResponse::new(HttpBody::from(text))) });
-        }
-        Box::pin(self.inner.call(request))
     }
 }
 

@@ -81,7 +81,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // One line, whatever was quoted: logs and monitoring read lines.
-        let lines = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+        let lines =
+            |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
         f.write_str(&lines(&self.what))?;
         match &self.remedy {
             Some(remedy) => write!(f, " — {}", lines(remedy)),
@@ -107,7 +108,9 @@ mod tests {
 
     #[test]
     fn statuses_survive_the_admin_socket() {
-        for status in [Status::Done, Status::Usage, Status::Refused, Status::TimedOut, Status::Fenced, Status::StoreLost] {
+        for status in
+            [Status::Done, Status::Usage, Status::Refused, Status::TimedOut, Status::Fenced, Status::StoreLost]
+        {
             assert_eq!(Status::from_code(status as u8), status);
         }
         assert_eq!(Status::from_code(Status::TowerMissing as u8), Status::TowerMissing);

@@ -2,6 +2,7 @@
 
 mod chain;
 mod contacts;
+mod metrics;
 mod rpc;
 mod signals;
 mod sockets;
@@ -12,8 +13,8 @@ use {
     crate::{
         admin::{AdminContext, AdminServer},
         config::{Config, TowerStorage},
-        logging,
         exit::{Failure, Status},
+        logging,
         release::ReleaseRecorder,
         stage::{ExitLatch, Stage, StageThread},
         stages::{
@@ -53,6 +54,7 @@ use {
 
 /// Finished transactions kept for `getTransaction` and `getBlock`.
 const HISTORY_BYTES_MAX: usize = 32 << 20;
+const BLOCKING_THREADS_MAX: usize = 8;
 /// Events a slow subscriber may be behind before it loses some.
 const EVENTS_BEHIND_MAX: usize = 1_024;
 
@@ -61,6 +63,8 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let clock = MonotonicClock::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // Calls that scan accounts run on these: no more of them than leave the stages their cores.
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("tandem-async")
         .enable_all()
         .build()
@@ -110,8 +114,11 @@ pub fn run(config: Config) -> Result<(), Failure> {
     });
     let shared = Shared { views: views.clone(), writers: writers.clone(), clock };
 
+    views.history.root(&[(0, root.genesis_creation_time())]);
+
     // Stages, from the wire inwards. A stage may be fed before its reader runs: links hold.
-    let parts = Parts { config: &config, shared, readers, bells, clock, exit: exit.clone(), role, kv, tls: tls.clone() };
+    let parts =
+        Parts { config: &config, shared, readers, bells, clock, exit: exit.clone(), role, kv, tls: tls.clone() };
     let stages = parts.start(&runtime, ledger, &reader, root, &ports)?;
 
     // The outside, once there is something behind it.
@@ -187,10 +194,10 @@ fn role_of(config: &Config, root: &Bank) -> Result<Role, Failure> {
         Some(node) if node == own => {
             Ok(Role { configured: role_config::ConfiguredRole::Primary, identity: Some(node) })
         }
-        Some(node) if config.check_vote_account => Err(Failure::refused(format!(
-            "vote account {vote_account} belongs to identity {node}, not to {own}"
-        ))
-        .remedy("a secondary is started with --no-check-vote-account; a primary with the key of that identity")),
+        Some(node) if config.check_vote_account => {
+            Err(Failure::refused(format!("vote account {vote_account} belongs to identity {node}, not to {own}"))
+                .remedy("a secondary is started with --no-check-vote-account; a primary with the key of that identity"))
+        }
         Some(node) => Ok(Role { configured: role_config::ConfiguredRole::Secondary, identity: Some(node) }),
     }
 }
@@ -323,8 +330,7 @@ impl Parts<'_> {
         spawn("courier", Box::new(courier), &bells.courier)?;
         let contact = (**shared.views.contact.load()).clone();
         let gossip = Gossip::new(contacts::gossip_config(config), contact, random_seed());
-        let gossip =
-            GossipStage::new(shared, readers.gossip_packets, readers.gossip, ports.gossip.clone(), gossip);
+        let gossip = GossipStage::new(shared, readers.gossip_packets, readers.gossip, ports.gossip.clone(), gossip);
         spawn("gossip", Box::new(gossip), &bells.gossip)?;
         Ok(threads)
     }

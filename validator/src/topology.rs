@@ -24,7 +24,10 @@ use {
 pub enum GossipCommand {
     /// We show ourselves as this node from now on.
     SetIdentity(Box<ContactInfo>),
-    PublishVote { slot: Slot, transaction: VersionedTransaction },
+    PublishVote {
+        slot: Slot,
+        transaction: VersionedTransaction,
+    },
     Publish(Publication),
 }
 
@@ -33,9 +36,15 @@ pub enum ShredInput {
     /// A repair answer whose nonce was ours.
     Repaired(Shred),
     /// Cut and signed here, under a leader-slot claim: stored durably, then sent.
-    Own { slot: Slot, data: Vec<Shred>, code: Vec<Shred> },
+    Own {
+        slot: Slot,
+        data: Vec<Shred>,
+        code: Vec<Shred>,
+    },
     /// Facts about blocks, to be kept.
-    Frozen { key: BlockKey },
+    Frozen {
+        key: BlockKey,
+    },
     Root(Slot),
     Dead(Slot),
     /// The cluster confirmed another version: forget ours and fetch that one.
@@ -53,24 +62,42 @@ pub enum ReplayInput {
     /// The ledger has more consecutive data of a slot.
     Progress(tandem_ledger::Progress),
     /// Our producer makes this block: it comes as `OwnFrozen` or `OwnAbandoned`.
-    OwnBegun { slot: Slot, parent: Slot },
-    OwnFrozen { bank: Arc<Bank>, records: Vec<tandem_rpc::TransactionRecord> },
-    OwnAbandoned { slot: Slot },
+    OwnBegun {
+        slot: Slot,
+        parent: Slot,
+    },
+    OwnFrozen {
+        bank: Arc<Bank>,
+        records: Vec<tandem_rpc::TransactionRecord>,
+    },
+    OwnAbandoned {
+        slot: Slot,
+    },
     Root(BlockKey),
     DuplicateConfirmed(BlockKey),
 }
 
 /// To the vote stage.
 pub enum VoteInput {
-    Frozen { bank: Arc<Bank>, block: Box<vote::FrozenBlock>, at: Tick },
+    Frozen {
+        bank: Arc<Bank>,
+        block: Box<vote::FrozenBlock>,
+        at: Tick,
+    },
     /// Votes seen in gossip or on the vote port; signatures checked.
     SeenVotes(Vec<(Pubkey, BlockKey)>),
     Purged(Slot),
     DuplicateSlot(Slot),
-    Recorded { id: vote::DecisionId },
-    Refused { id: vote::DecisionId },
+    Recorded {
+        id: vote::DecisionId,
+    },
+    Refused {
+        id: vote::DecisionId,
+    },
     /// The tower claimed from the store: look at it and answer the role stage; used from `Activate` on.
-    Prepare { adopted: Box<vote::Adopted> },
+    Prepare {
+        adopted: Box<vote::Adopted>,
+    },
     Activate,
     StandDown,
 }
@@ -78,7 +105,10 @@ pub enum VoteInput {
 /// To the promise stage, the only one that talks to the promise store.
 pub enum PromiseInput {
     /// With the moment its bank was frozen; `None` for a refreshed vote.
-    Vote { decision: Box<vote::Decision>, frozen_at: Option<Tick> },
+    Vote {
+        decision: Box<vote::Decision>,
+        frozen_at: Option<Tick>,
+    },
     ClaimSlot(Slot),
     Store(StoreCommand),
 }
@@ -86,29 +116,59 @@ pub enum PromiseInput {
 /// What the role stage wants of the store; each is answered by a role event.
 pub enum StoreCommand {
     /// From now on the store of this identity is meant.
-    Open { identity: Pubkey },
-    Read { read: ReadId },
-    WriteIntent { owner_revision: u64, term_seen: tandem_types::Term, from: String, deadline_ms: u64, reason: String },
-    Claim { owner_revision: u64, term_seen: tandem_types::Term, previous_host: Option<String>, reason: String, slot: Slot },
+    Open {
+        identity: Pubkey,
+    },
+    Read {
+        read: ReadId,
+    },
+    WriteIntent {
+        owner_revision: u64,
+        term_seen: tandem_types::Term,
+        from: String,
+        deadline_ms: u64,
+        reason: String,
+    },
+    Claim {
+        owner_revision: u64,
+        term_seen: tandem_types::Term,
+        previous_host: Option<String>,
+        reason: String,
+        slot: Slot,
+    },
     /// No tower in the store: votes are checked against the chain's.
-    AdoptChainTower { tower: tandem_tower_storage::Tower },
-    Release { reason: String },
+    AdoptChainTower {
+        tower: tandem_tower_storage::Tower,
+    },
+    Release {
+        reason: String,
+    },
     /// Votes and leader slots are refused from now on until `Resume`; answered when none is in flight.
     HaltVotes,
-    Resume { permit: Permit },
+    Resume {
+        permit: Permit,
+    },
 }
 
 /// To the producer.
 pub enum ProducerInput {
     /// Build the next block on this one.
-    Reset { bank: Arc<Bank>, propagated: bool },
+    Reset {
+        bank: Arc<Bank>,
+        propagated: bool,
+    },
     SlotClaimed(LeaderSlotClaim),
     SlotRefused(Slot),
     /// The ledger refused our shreds of this slot: another version of it is known.
     OwnRefused(Slot),
     /// The role machine lets this node lead for `identity`.
-    Allow { identity: Pubkey, permit: Permit },
-    Halt { abandon: bool },
+    Allow {
+        identity: Pubkey,
+        permit: Permit,
+    },
+    Halt {
+        abandon: bool,
+    },
 }
 
 /// A transaction that wants into a block: wire bytes checked, signatures verified.
@@ -125,10 +185,16 @@ pub enum RoleInput {
     /// The store answered a claim: its tower and watermark, for adoption.
     Claimed(Box<tandem_tower_storage::Claim>),
     /// The vote stage looked at the tower to adopt.
-    Prepared { last_vote: Option<BlockKey>, last_vote_replayed: bool, free_from: Slot },
+    Prepared {
+        last_vote: Option<BlockKey>,
+        last_vote_replayed: bool,
+        free_from: Slot,
+    },
     /// The producer has no slot in production and starts none.
     ProducerHalted,
-    Quarantine { reason: String },
+    Quarantine {
+        reason: String,
+    },
     SeenElsewhere,
 }
 

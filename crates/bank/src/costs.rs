@@ -3,8 +3,8 @@
 use {
     crate::{Bank, PreparedTx},
     agave_feature_set::raise_block_limits_to_100m,
-    solana_runtime_transaction::{transaction_meta::TransactionMeta, transaction_with_meta::TransactionWithMeta},
     solana_cost_model::{cost_model::CostModel, transaction_cost::TransactionCost},
+    solana_runtime_transaction::{transaction_meta::TransactionMeta, transaction_with_meta::TransactionWithMeta},
     solana_transaction_error::TransactionError,
     tandem_epoch::CostLimits,
 };

@@ -7,7 +7,8 @@ use {
     crate::NetError,
     arc_swap::ArcSwap,
     rustls::{
-        ClientConfig, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, ServerConfig, SignatureAlgorithm, SignatureScheme,
+        ClientConfig, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, ServerConfig, SignatureAlgorithm,
+        SignatureScheme,
         client::{
             ResolvesClientCert, Resumption,
             danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},

@@ -15,13 +15,26 @@ pub struct Compare {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
-    Put { key: String, value: Vec<u8> },
+    Put {
+        key: String,
+        value: Vec<u8>,
+    },
     /// Like `Put`, bound to a lease: gone when the holder stops renewing it. For hints only, never for safety.
-    PutLeased { key: String, value: Vec<u8> },
-    Delete { key: String },
-    Get { key: String },
+    PutLeased {
+        key: String,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: String,
+    },
+    Get {
+        key: String,
+    },
     /// All keys that start with `prefix`, in order of key, at most `limit`.
-    GetPrefix { prefix: String, limit: u32 },
+    GetPrefix {
+        prefix: String,
+        limit: u32,
+    },
 }
 
 /// When every compare holds, `then` happens atomically; else `otherwise` does (reads only).
@@ -67,7 +80,10 @@ pub enum KvError {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WatchEvent {
     Put(KeyValue),
-    Deleted { key: String, mod_revision: Revision },
+    Deleted {
+        key: String,
+        mod_revision: Revision,
+    },
     /// The watch was interrupted and events may be missing: read again.
     Gap,
 }

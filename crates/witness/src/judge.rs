@@ -32,7 +32,10 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn clean(&self) -> bool {
-        self.conflicting_votes == 0 && self.lockout_violations == 0 && self.duplicate_blocks == 0 && self.unreadable == 0
+        self.conflicting_votes == 0
+            && self.lockout_violations == 0
+            && self.duplicate_blocks == 0
+            && self.unreadable == 0
     }
 }
 

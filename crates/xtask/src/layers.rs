@@ -17,13 +17,15 @@ pub struct Table {
 impl Table {
     /// Reads the rows between the two `tidy:table` marks: | `folder` | layer | … |
     pub fn parse(document: &str) -> Result<Self> {
-        let (_, rest) = document.split_once("<!-- tidy:table -->").context("docs/ARCHITECTURE.md has no tidy:table mark")?;
+        let (_, rest) =
+            document.split_once("<!-- tidy:table -->").context("docs/ARCHITECTURE.md has no tidy:table mark")?;
         let (table, _) = rest.split_once("<!-- /tidy:table -->").context("the tidy:table mark is not closed")?;
         let mut rows = Vec::new();
         for line in table.lines().filter(|line| line.starts_with("| `")) {
             let mut cells = line.trim_matches('|').split('|').map(str::trim);
             let folder = cells.next().context("a row without a crate")?.trim_matches('`').to_owned();
-            let layer = cells.next().context("a row without a layer")?.parse().with_context(|| format!("layer of {folder}"))?;
+            let layer =
+                cells.next().context("a row without a layer")?.parse().with_context(|| format!("layer of {folder}"))?;
             rows.push(Row { folder, layer });
         }
         ensure!(!rows.is_empty(), "the layer table is empty");

@@ -52,7 +52,10 @@ pub fn check(root: &Path, table: &Table) -> Result<Vec<String>> {
 
 /// The lines before an inline test module; files of tests alone are left out by name.
 fn shipped(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(index, line)| (index + 1, line)).take_while(|(_, line)| !line.starts_with("mod tests {"))
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .take_while(|(_, line)| !line.starts_with("mod tests {"))
 }
 
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -270,7 +270,7 @@ fn slot_updates(event: &ChainEvent, context: &Context) -> Vec<SlotUpdate> {
         ChainEvent::Confirmed(bank) => vec![SlotUpdate::OptimisticConfirmation { slot: bank.slot(), timestamp }],
         ChainEvent::Rooted(slot) => vec![SlotUpdate::Root { slot: *slot, timestamp }],
         ChainEvent::Dead { slot, reason } => vec![SlotUpdate::Dead { slot: *slot, timestamp, err: reason.clone() }],
-        ChainEvent::Received(_) => Vec::new(),
+        ChainEvent::Processed(_) | ChainEvent::Received(_) => Vec::new(),
     }
 }
 

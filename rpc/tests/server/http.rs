@@ -260,6 +260,8 @@ fn the_node_names_itself_and_its_health() {
         agent().get(url).call().unwrap().body_mut().read_to_string().unwrap()
     };
     assert_eq!(health(), "ok");
+    let mut metrics = ureq::get(format!("http://{}/metrics", node.address)).call().unwrap();
+    assert_eq!(metrics.body_mut().read_to_string().unwrap(), "tandem_tip_slot 7\n# EOF\n");
     *node.health.lock().unwrap() = Health::Behind { slots: 200 };
     assert_eq!(health(), "behind");
     let error = node.error("getHealth", json!([]));

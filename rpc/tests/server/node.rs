@@ -75,6 +75,7 @@ impl Node {
             shred_version: genesis.shred_version,
             feature_set: 7,
             history: history.clone(),
+            metrics: Arc::new(|| "tandem_tip_slot 7\n# EOF\n".to_owned()),
             health: Arc::new({
                 let health = health.clone();
                 move || *health.lock().unwrap()

@@ -35,7 +35,9 @@ impl AdminClient {
             Failure::failed(format!("no validator answers at {}: {error}", path.display()))
                 .remedy("name the ledger folder of a running validator with --ledger DIR")
         })?;
-        stream.set_read_timeout(Some(patience)).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        stream
+            .set_read_timeout(Some(patience))
+            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
         Ok(Self { stream, path })
     }
 
@@ -62,8 +64,8 @@ impl AdminClient {
                 Frame::Broken => return Err(broken(&self.path, "the reply is not JSON".into())),
             }
         };
-        let mut reply: Value =
-            serde_json::from_str(&reply).map_err(|error| broken(&self.path, format!("the reply is not JSON: {error}")))?;
+        let mut reply: Value = serde_json::from_str(&reply)
+            .map_err(|error| broken(&self.path, format!("the reply is not JSON: {error}")))?;
         if let Some(error) = reply.get("error") {
             return Err(refusal(error));
         }

@@ -69,7 +69,9 @@ fn register(module: &mut RpcModule<AdminContext>) -> Result<(), RegisterMethodEr
         let since = context.started.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(json!({ "secs_since_epoch": since.as_secs(), "nanos_since_epoch": since.subsec_nanos() }))
     })?;
-    module.register_method("startProgress", |_, context, _| -> Reply<Value> { Ok(context.status.load().start_progress()) })?;
+    module.register_method("startProgress", |_, context, _| -> Reply<Value> {
+        Ok(context.status.load().start_progress())
+    })?;
     module.register_method("isGeneratingSnapshots", |_, _, _| -> Reply<bool> { Ok(false) })?;
     module.register_method("setLogFilter", |params, context, _| -> Reply<()> {
         let filter: String = params.sequence().next()?;
@@ -77,7 +79,9 @@ fn register(module: &mut RpcModule<AdminContext>) -> Result<(), RegisterMethodEr
             invalid(&format!("log filter {filter:?}: {reason}"), Some("write it as info or tandem_vote=debug,info"))
         })
     })?;
-    module.register_method("contactInfo", |_, context, _| -> Reply<Value> { Ok(contact_info(&context.contact.load())) })?;
+    module.register_method("contactInfo", |_, context, _| -> Reply<Value> {
+        Ok(contact_info(&context.contact.load()))
+    })?;
     module.register_method("addAuthorizedVoter", |params, context, _| -> Reply<()> {
         add_voter(context, read_keypair(&params.sequence().next::<PathBuf>()?)?);
         Ok(())
@@ -103,7 +107,9 @@ fn register(module: &mut RpcModule<AdminContext>) -> Result<(), RegisterMethodEr
         let (bytes, require_tower) = identity_params::<Vec<u8>>(&params)?;
         set_identity(&context, keypair_from(&bytes)?, require_tower).await
     })?;
-    module.register_method("tandemStatus", |_, context, _| -> Reply<NodeStatus> { Ok((**context.status.load()).clone()) })?;
+    module.register_method("tandemStatus", |_, context, _| -> Reply<NodeStatus> {
+        Ok((**context.status.load()).clone())
+    })?;
     Ok(())
 }
 
@@ -174,7 +180,8 @@ fn contact_info(contact: &ContactInfo) -> Value {
 }
 
 fn invalid(reason: &str, remedy: Option<&str>) -> ErrorObjectOwned {
-    let refusal = AdminError { status: Status::Refused as u8, reason: reason.to_owned(), remedy: remedy.map(str::to_owned) };
+    let refusal =
+        AdminError { status: Status::Refused as u8, reason: reason.to_owned(), remedy: remedy.map(str::to_owned) };
     refusal.into()
 }
 

@@ -2,7 +2,7 @@
 
 use {
     super::{
-        framing::{Frame, MESSAGE_BYTES_MAX, take_frame},
+        framing::{Frame, take_frame},
         methods::{AdminContext, methods},
         socket_path,
     },
@@ -113,9 +113,8 @@ async fn serve(mut stream: UnixStream, methods: Arc<RpcModule<AdminContext>>) ->
                 Frame::Message(request) => {
                     let reply = match methods.raw_json_request(&request, SUBSCRIPTION_MESSAGES).await {
                         Ok((reply, _)) => reply.get().to_owned(),
-                        Err(_) => {
-                            r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid request"},"id":null}"#.to_owned()
-                        }
+                        Err(_) => r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid request"},"id":null}"#
+                            .to_owned(),
                     };
                     stream.write_all(reply.as_bytes()).await?;
                     stream.write_all(b"\n").await?;

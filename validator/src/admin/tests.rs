@@ -236,7 +236,8 @@ fn authorized_voters_come_and_go() {
 #[test]
 fn requests_need_no_separator_and_may_come_in_pieces() {
     let bench = Bench::new();
-    let request = |id: u64, method: &str| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": [] }).to_string();
+    let request =
+        |id: u64, method: &str| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": [] }).to_string();
     let text = format!("{}{}  \n{}", request(1, "pid"), request(2, "startProgress"), request(3, "no-such-method"));
     let replies = bench.raw(text.as_bytes(), 3);
     assert_eq!(replies.iter().map(|reply| reply["id"].as_u64()).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);

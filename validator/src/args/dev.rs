@@ -1,14 +1,12 @@
 //! Flags of `validator genesis` and `validator dev`.
 
-use {
-    super::OutputFormat,
-    clap::Args,
-    std::path::PathBuf,
-};
+use {super::OutputFormat, clap::Args, std::path::PathBuf};
 
 #[derive(Args, Debug)]
-#[command(after_help = "Writes <LEDGER>/genesis.bin and genesis.tar.bz2, with the core BPF and SPL programs. Keypair files that do not exist \
-                        are made.")]
+#[command(
+    after_help = "Writes <LEDGER>/genesis.bin and genesis.tar.bz2, with the core BPF and SPL programs. Keypair files that do not exist \
+                        are made."
+)]
 pub struct GenesisArgs {
     /// Identity, vote account and stake account of a validator: three keypair files (or addresses); may be given several
     /// times

@@ -25,9 +25,11 @@ impl OutputFormat {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "With the key of the vote account's identity this is a takeover: the owner, if alive, finishes its slot, records \
+#[command(
+    after_help = "With the key of the vote account's identity this is a takeover: the owner, if alive, finishes its slot, records \
                         its last vote and releases; at the intent deadline the claim goes through anyway. It is safe whatever state \
-                        the owner is in. It returns when this node may vote and lead. With any other key the node steps down to it.")]
+                        the owner is in. It returns when this node may vote and lead. With any other key the node steps down to it."
+)]
 pub struct SetIdentityArgs {
     /// Keypair file; read from standard input when left out
     pub identity: Option<PathBuf>,

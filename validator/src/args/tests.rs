@@ -19,7 +19,8 @@ fn the_definition_is_sound() {
 fn the_guides_flags_mean_what_the_guide_says() {
     let store = "--tower-storage etcd --etcd-cacert-file certs/etcd-ca.pem --etcd-cert-file certs/validator.pem \
                  --etcd-key-file certs/validator-key.pem --etcd-endpoint 127.0.0.1:2379";
-    let primary = run_args(&format!("--identity validator-keypair.json --vote-account vote-account-keypair.json {store}"));
+    let primary =
+        run_args(&format!("--identity validator-keypair.json --vote-account vote-account-keypair.json {store}"));
     assert_eq!(primary.identity, Some("validator-keypair.json".into()));
     assert_eq!(primary.tower_storage, TowerStorageKind::Etcd);
     assert_eq!(primary.etcd_endpoint, ["127.0.0.1:2379"]);
@@ -71,7 +72,8 @@ fn flags_of_agaves_start_scripts_are_taken() {
 
 #[test]
 fn the_ledger_may_be_named_before_or_after_the_command() {
-    for line in ["--ledger X set-identity K", "set-identity --ledger X K", "set-identity K -l X", "-l X set-identity K"] {
+    for line in ["--ledger X set-identity K", "set-identity --ledger X K", "set-identity K -l X", "-l X set-identity K"]
+    {
         let cli = parse(line).expect(line);
         assert_eq!(cli.ledger, PathBuf::from("X"), "{line}");
         let Some(Command::SetIdentity(args)) = cli.command else { panic!("{line}") };

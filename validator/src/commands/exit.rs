@@ -34,8 +34,11 @@ fn wait_until_gone(ledger: &Path) -> Result<(), Failure> {
     let deadline = Instant::now() + END_TIME_MAX;
     while UnixStream::connect(&path).is_ok() {
         if Instant::now() > deadline {
-            return Err(Failure::new(Status::TimedOut, format!("{} still answers after {END_TIME_MAX:?}", path.display()))
-                .remedy("see the validator's log"));
+            return Err(Failure::new(
+                Status::TimedOut,
+                format!("{} still answers after {END_TIME_MAX:?}", path.display()),
+            )
+            .remedy("see the validator's log"));
         }
         thread::sleep(Duration::from_millis(100));
     }

@@ -12,7 +12,8 @@ use {
         time::{SystemTime, UNIX_EPOCH},
     },
     tandem_genesis::{
-        DevelopmentGenesis, GENESIS_FILE, Genesis, ValidatorSpec, bls_pubkey, features_for_steady_slots, standard_programs,
+        DevelopmentGenesis, GENESIS_FILE, Genesis, ValidatorSpec, bls_pubkey, features_for_steady_slots,
+        standard_programs,
     },
     tandem_types::{Keypair, Pubkey, Signer},
 };
@@ -20,13 +21,14 @@ use {
 pub fn genesis(ledger: &Path, args: &GenesisArgs) -> Result<(), Failure> {
     let file = ledger.join(GENESIS_FILE);
     if file.exists() {
-        return Err(Failure::refused(format!("{} is there already; another genesis would orphan its ledger", file.display()))
-            .remedy("remove that ledger folder, or name another with --ledger"));
+        return Err(Failure::refused(format!(
+            "{} is there already; another genesis would orphan its ledger",
+            file.display()
+        ))
+        .remedy("remove that ledger folder, or name another with --ledger"));
     }
     let mut keys = KeyFiles::default();
-    let genesis = describe(ledger, args, &mut keys)?
-        .build()
-        .map_err(|error| Failure::caused(Status::Usage, &error))?;
+    let genesis = describe(ledger, args, &mut keys)?.build().map_err(|error| Failure::caused(Status::Usage, &error))?;
     genesis.write(ledger).map_err(|error| Failure::caused(Status::Failed, &error))?;
     print(&genesis, &file, &keys.made, args.format.json());
     Ok(())
@@ -70,7 +72,8 @@ fn describe(ledger: &Path, args: &GenesisArgs, keys: &mut KeyFiles) -> Result<De
     }
     for feature in &args.deactivate_feature {
         genesis.deactivated_features.push(feature.parse().map_err(|error| {
-            Failure::usage(format!("--deactivate-feature {feature}: {error}")).remedy("give the feature's address in base58")
+            Failure::usage(format!("--deactivate-feature {feature}: {error}"))
+                .remedy("give the feature's address in base58")
         })?);
     }
     Ok(genesis)

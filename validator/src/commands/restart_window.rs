@@ -23,7 +23,10 @@ pub fn wait_for_restart_window(ledger: &Path, args: &WaitArgs) -> Result<(), Fai
     let watch = Watch::new(ledger, args)?;
     if !args.format.json() {
         println!("Identity: {}", watch.identity);
-        println!("Minimum idle time: {} minutes; maximum delinquent stake: {} %", args.min_idle_time, args.max_delinquent_stake);
+        println!(
+            "Minimum idle time: {} minutes; maximum delinquent stake: {} %",
+            args.min_idle_time, args.max_delinquent_stake
+        );
     }
     let started = Instant::now();
     let mut told: Option<Instant> = None;
@@ -154,14 +157,18 @@ fn judge(slot: Slot, leader_slots: &[Slot], known_until: Slot, wanted: u64, seco
     let minutes = |slots: u64| slots as f64 * seconds_per_slot / 60.0;
     // From one leader slot to the one after it, and from the last to where the schedule ends.
     let ends = coming[1..].iter().copied().chain([known_until]);
-    let windows = coming.iter().map(|leader| leader + 1).zip(ends).map(|(begin, end)| (begin, end.saturating_sub(begin)));
+    let windows =
+        coming.iter().map(|leader| leader + 1).zip(ends).map(|(begin, end)| (begin, end.saturating_sub(begin)));
     let outlook = match windows.clone().find(|(_, length)| *length >= wanted) {
         Some((begin, _)) => {
             format!("a window begins at slot {begin}, in about {:.1} minutes", minutes(begin.saturating_sub(slot)))
         }
         None => {
             let longest = windows.map(|(_, length)| length).max().unwrap_or_default();
-            format!("no window is that long before slot {known_until}; the longest has {longest} slots, {:.1} minutes", minutes(longest))
+            format!(
+                "no window is that long before slot {known_until}; the longest has {longest} slots, {:.1} minutes",
+                minutes(longest)
+            )
         }
     };
     verdict(false, format!("leader in {idle} slots (slot {next}); {wanted} idle slots are wanted: {outlook}"))
@@ -226,6 +233,9 @@ mod tests {
         let (_, why) = check(11, &[20, 21, 22, 23, 100, 101], 70);
         assert!(why.contains("a window begins at slot 24, in about 0.1 minutes"), "{why}");
         let (_, why) = check(11, &[20, 500], 600);
-        assert!(why.contains("no window is that long before slot 1000; the longest has 499 slots, 3.3 minutes"), "{why}");
+        assert!(
+            why.contains("no window is that long before slot 1000; the longest has 499 slots, 3.3 minutes"),
+            "{why}"
+        );
     }
 }

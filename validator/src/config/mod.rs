@@ -5,10 +5,7 @@
 mod network;
 mod store;
 
-pub use {
-    network::{Network, PortRange},
-    store::TowerStorage,
-};
+pub use {network::Network, store::TowerStorage};
 
 use {
     crate::{

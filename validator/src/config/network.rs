@@ -51,8 +51,10 @@ impl Network {
         if let (Some(gossip), Some(rpc)) = (args.gossip_port, args.rpc_port)
             && (gossip == rpc || gossip == rpc + 1)
         {
-            return Err(Failure::usage(format!("--gossip-port {gossip} and --rpc-port {rpc} collide: both listen on TCP"))
-                .remedy("choose another --rpc-port (it takes that port and the next)"));
+            return Err(Failure::usage(format!(
+                "--gossip-port {gossip} and --rpc-port {rpc} collide: both listen on TCP"
+            ))
+            .remedy("choose another --rpc-port (it takes that port and the next)"));
         }
         Ok(Self {
             bind,
@@ -71,7 +73,8 @@ impl Network {
 impl PortRange {
     fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = |reason: &str| {
-            Failure::usage(format!("--dynamic-port-range {text}: {reason}")).remedy("write it as 8000-8020, both ends included")
+            Failure::usage(format!("--dynamic-port-range {text}: {reason}"))
+                .remedy("write it as 8000-8020, both ends included")
         };
         let (first, last) = text.split_once('-').ok_or_else(|| wrong("it is not FROM-TO"))?;
         let port = |text: &str| text.trim().parse().map_err(|_| wrong("a port is a number from 1 to 65535"));

@@ -1,5 +1,5 @@
 use {
-    super::*,
+    super::{network::PortRange, *},
     crate::args::Cli,
     clap::Parser,
     std::net::SocketAddr,
@@ -106,7 +106,11 @@ fn keypairs_that_are_none() {
     bench.failure("--identity @text.json", Status::Usage, &["text.json", "64 numbers"]);
     bench.failure("--identity @short.json", Status::Usage, &["short.json", "3 numbers"]);
     let with = "--identity @identity.json";
-    bench.failure(&format!("{with} --authorized-voter @text.json"), Status::Usage, &["--authorized-voter", "text.json"]);
+    bench.failure(
+        &format!("{with} --authorized-voter @text.json"),
+        Status::Usage,
+        &["--authorized-voter", "text.json"],
+    );
     bench.failure(&format!("{with} --faucet-keypair @none.json"), Status::Usage, &["--faucet-keypair", "none.json"]);
     bench.failure(&format!("{with} --vote-account @none.json"), Status::Usage, &["--vote-account", "neither"]);
     bench.failure(&format!("{with} --vote-account @text.json"), Status::Usage, &["--vote-account", "text.json"]);
@@ -138,7 +142,8 @@ fn ports_and_addresses_that_cannot_be() {
     ] {
         bench.failure(&format!("--identity @identity.json {flags}"), Status::Usage, &[part, " — "]);
     }
-    let line = "--identity @identity.json --bind-address 0.0.0.0 --entrypoint 127.0.0.1:8001 --dynamic-port-range 8000-8015";
+    let line =
+        "--identity @identity.json --bind-address 0.0.0.0 --entrypoint 127.0.0.1:8001 --dynamic-port-range 8000-8015";
     let network = bench.config(line).expect("an entrypoint can tell").network;
     assert_eq!((network.announce, network.allow_private_addresses), (None, true));
     let public = bench.config("--identity @identity.json --bind-address 203.0.113.5").expect("public").network;

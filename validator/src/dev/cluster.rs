@@ -55,8 +55,8 @@ pub const SECONDARY: usize = 3;
 const PARTS: [(&str, Part); 4] =
     [("voter-a", Part::Voter), ("voter-b", Part::Voter), ("primary", Part::Primary), ("secondary", Part::Secondary)];
 
-/// The voters have 90 % of the stake, so the cluster goes on whatever the pair does.
-const STAKES: [u64; 3] = [4_500_000_000_000, 4_500_000_000_000, 1_000_000_000_000];
+/// The voters have 80 % of the stake, so the cluster goes on whatever the pair does; the pair leads every fifth slot.
+const STAKES: [u64; 3] = [4_000_000_000_000, 4_000_000_000_000, 2_000_000_000_000];
 
 impl Cluster {
     /// Makes keys and a genesis, and a ledger folder for each node. Starts nothing.
@@ -204,7 +204,10 @@ impl Cluster {
         let secondary = self.nodes[SECONDARY].ledger.display();
         println!("\nwallets: solana --url http://{} airdrop 1", self.nodes[VOTER_A].rpc_address);
         println!("a handover by hand:");
-        println!("  {program} --ledger {secondary} wait-for-restart-window --min-idle-time 0.02 --identity {0} \\", keypair.display());
+        println!(
+            "  {program} --ledger {secondary} wait-for-restart-window --min-idle-time 0.02 --identity {0} \\",
+            keypair.display()
+        );
         println!("    && {program} --ledger {secondary} set-identity {}", keypair.display());
         println!("watch it: {program} --ledger {secondary} monitor");
         println!("logs and keys are in {}; press Ctrl-C to end\n", self.dir.display());
@@ -238,7 +241,8 @@ impl Drop for Cluster {
 
 /// Fails while nothing is started yet when a port of the playground is taken.
 pub fn check_ports(base_port: u16) -> Result<(), Failure> {
-    let mut tcp: Vec<u16> = (0..etcd::MEMBERS).flat_map(|index| [base_port + index, base_port + etcd::PEER_PORTS + index]).collect();
+    let mut tcp: Vec<u16> =
+        (0..etcd::MEMBERS).flat_map(|index| [base_port + index, base_port + etcd::PEER_PORTS + index]).collect();
     let mut udp = Vec::new();
     for index in 0..u16::try_from(PARTS.len()).unwrap_or(0) {
         let ports = Ports::of_node(base_port, index);

@@ -34,7 +34,8 @@ impl Etcd {
     }
 
     fn wait_until_healthy(&mut self, pki: &Pki) -> Result<(), Failure> {
-        let store = EtcdKv::open(options(&self.endpoints, pki)).map_err(|error| Failure::caused(Status::Failed, &error))?;
+        let store =
+            EtcdKv::open(options(&self.endpoints, pki)).map_err(|error| Failure::caused(Status::Failed, &error))?;
         let started = Instant::now();
         let mut told = started;
         loop {
@@ -144,11 +145,20 @@ mod tests {
 
     fn etcdctl(endpoint: &str, ca: &Path, pair: Option<&Pair>, words: &[&str]) -> Result<String, Failure> {
         let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").args(["--dial-timeout", "2s", "--command-timeout", "2s", "--endpoints", endpoint, "--cacert"]).arg(ca);
+        command
+            .env("ETCDCTL_API", "3")
+            .args(["--dial-timeout", "2s", "--command-timeout", "2s", "--endpoints", endpoint, "--cacert"])
+            .arg(ca);
         if let Some(pair) = pair {
             command.arg("--cert").arg(&pair.cert).arg("--key").arg(&pair.key);
         }
-        output({ command.args(words); command }, Duration::from_secs(20))
+        output(
+            {
+                command.args(words);
+                command
+            },
+            Duration::from_secs(20),
+        )
     }
 
     #[test]
@@ -164,11 +174,15 @@ mod tests {
         for pair in [&pki.client, &pki.server] {
             etcdctl(&all, &pki.ca, Some(pair), &["endpoint", "health"]).expect("every member is healthy");
         }
-        assert_eq!(etcdctl(&etcd.endpoints[0], &pki.ca, Some(&pki.client), &["put", "/t", "1"]).expect("written"), "OK\n");
+        assert_eq!(
+            etcdctl(&etcd.endpoints[0], &pki.ca, Some(&pki.client), &["put", "/t", "1"]).expect("written"),
+            "OK\n"
+        );
         let read = etcdctl(&etcd.endpoints[2], &pki.ca, Some(&pki.client), &["get", "--print-value-only", "/t"]);
         assert_eq!(read.expect("read from another member"), "1\n");
         etcdctl(&etcd.endpoints[0], &pki.ca, None, &["get", "/t"]).expect_err("nobody without a certificate");
         let stranger = Pki::create(&folder.path().join("other")).expect("certificates");
-        etcdctl(&etcd.endpoints[0], &pki.ca, Some(&stranger.client), &["get", "/t"]).expect_err("nor with another CA's");
+        etcdctl(&etcd.endpoints[0], &pki.ca, Some(&stranger.client), &["get", "/t"])
+            .expect_err("nor with another CA's");
     }
 }

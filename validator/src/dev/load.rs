@@ -28,8 +28,10 @@ pub struct TransferCounts {
     pub finalized: u64,
     /// Finalized with an error.
     pub failed: u64,
-    /// Accepted by the node, and neither finalized nor able to be any more, or not when the count was closed.
+    /// Accepted by the node, not finalized, and not able to be any more.
     pub lost: u64,
+    /// Neither finalized nor lost when the count was closed.
+    pub open: u64,
     /// Refused at the door (the client knows and would try again).
     pub refused: u64,
 }
@@ -117,7 +119,7 @@ impl Load {
             let _ = thread.join();
         }
         let mut counts = lock(&self.shared.counts).clone();
-        counts.lost += lock(&self.shared.pending).len() as u64;
+        counts.open = lock(&self.shared.pending).len() as u64;
         counts
     }
 }
@@ -139,11 +141,17 @@ fn airdrop(rpc: &RpcClient, accounts: &[Pubkey]) -> Result<(), Failure> {
     for (index, account) in accounts.iter().enumerate() {
         while !has_lamports(rpc, account) {
             if started.elapsed() > AIRDROP_TIME_MAX {
-                return Err(Failure::failed(format!("the airdrop to {account} was not confirmed within {AIRDROP_TIME_MAX:?}")));
+                return Err(Failure::failed(format!(
+                    "the airdrop to {account} was not confirmed within {AIRDROP_TIME_MAX:?}"
+                )));
             }
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
-                println!("  {index} of {} airdrops are confirmed ({:.0} s)", accounts.len(), started.elapsed().as_secs_f64());
+                println!(
+                    "  {index} of {} airdrops are confirmed ({:.0} s)",
+                    accounts.len(),
+                    started.elapsed().as_secs_f64()
+                );
             }
             interrupt::pause(Duration::from_millis(100))?;
         }
@@ -252,11 +260,8 @@ mod tests {
     use super::*;
 
     fn shared(signatures: &[&str]) -> Shared {
-        let pending = |signature: &&str| Pending {
-            signature: (*signature).to_owned(),
-            last_valid_height: 200,
-            confirmed: false,
-        };
+        let pending =
+            |signature: &&str| Pending { signature: (*signature).to_owned(), last_valid_height: 200, confirmed: false };
         Shared {
             rpc: RpcClient::new(([127, 0, 0, 1], 1).into()),
             stop_sending: AtomicBool::new(true),

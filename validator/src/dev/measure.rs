@@ -142,15 +142,18 @@ fn slot_of_shred(shred: &[u8]) -> Option<Slot> {
 /// The confirmed blocks, as the first voter has them.
 fn chain(cluster: &Cluster) -> Result<BTreeSet<Slot>, Failure> {
     let rpc = cluster.rpc(VOTER_A);
-    let slots: Vec<Slot> = rpc.call("getBlocks", json!([0, null, { "commitment": "confirmed" }])).map_err(Failure::failed)?;
+    let slots: Vec<Slot> =
+        rpc.call("getBlocks", json!([0, null, { "commitment": "confirmed" }])).map_err(Failure::failed)?;
     Ok(slots.into_iter().collect())
 }
 
 /// Of the first epoch, which is much longer than a demonstration.
 fn leader_slots(cluster: &Cluster) -> Result<BTreeSet<Slot>, Failure> {
     let identity = cluster.pair_identity.to_string();
-    let schedule: Value =
-        cluster.rpc(VOTER_A).call("getLeaderSchedule", json!([0, { "identity": identity }])).map_err(Failure::failed)?;
+    let schedule: Value = cluster
+        .rpc(VOTER_A)
+        .call("getLeaderSchedule", json!([0, { "identity": identity }]))
+        .map_err(Failure::failed)?;
     Ok(schedule[&identity].as_array().into_iter().flatten().filter_map(Value::as_u64).collect())
 }
 
@@ -170,8 +173,11 @@ mod tests {
             (2, Released { votes: events(old), ..Released::default() }),
             (3, Released { votes: events(new), blocks: events(&[(1_500, 21)]) }),
         ]);
-        let evidence =
-            Evidence { released, chain: chain.iter().copied().collect(), leader_slots: leader.iter().copied().collect() };
+        let evidence = Evidence {
+            released,
+            chain: chain.iter().copied().collect(),
+            leader_slots: leader.iter().copied().collect(),
+        };
         let report = HandoverReport { ms: 20.0, requested_unix_nanos: 1_000_000_000, ..HandoverReport::default() };
         let trigger = Trigger { kind: "planned".into(), from: 2, to: 3, command_ms: None, report };
         record(&trigger, ("primary", "secondary"), &evidence, 0..1_000_000_000, 1_000_000_000..u64::MAX)

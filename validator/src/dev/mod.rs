@@ -64,7 +64,7 @@ impl Playground {
         println!("making certificates and a three-member etcd with --client-cert-auth in {}", folder.display());
         let pki = pki::Pki::create(&folder.join("certs"))?;
         let etcd = etcd::Etcd::start(folder, &pki, args.base_port)?;
-        println!("making keys and a genesis: two voters with 90 % of the stake, and the pair");
+        println!("making keys and a genesis: two voters with 80 % of the stake, and the pair");
         let mut playground = Self { cluster: Cluster::prepare(folder, args.base_port, &etcd, &pki)?, etcd };
         story::start_cluster(&mut playground.cluster)?;
         println!("{:<10} {}", "etcd", playground.etcd.endpoints.join(" "));
@@ -84,10 +84,9 @@ struct Folder {
 impl Folder {
     fn open(wanted: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = wanted else {
-            let temporary = tempfile::Builder::new()
-                .prefix("tandem-dev-")
-                .tempdir()
-                .map_err(|error| Failure::failed(format!("making a temporary folder: {error}")).remedy("give one with --dir"))?;
+            let temporary = tempfile::Builder::new().prefix("tandem-dev-").tempdir().map_err(|error| {
+                Failure::failed(format!("making a temporary folder: {error}")).remedy("give one with --dir")
+            })?;
             return Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) });
         };
         let failure = |error: std::io::Error| Failure::usage(format!("--dir {}: {error}", path.display()));

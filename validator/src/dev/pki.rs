@@ -33,7 +33,8 @@ impl Pki {
             let mut params = CertificateParams::default();
             params.distinguished_name = name("tandem playground CA");
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+            params.key_usages =
+                vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
             let ca_path = folder.join("ca.pem");
             fs::write(&ca_path, params.self_signed(&ca_key)?.pem())?;
             let issuer = Issuer::new(params, ca_key);
@@ -42,8 +43,10 @@ impl Pki {
                 let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
                 params.distinguished_name = name(common_name);
                 params.use_authority_key_identifier_extension = true;
-                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-                let pair = Pair { cert: folder.join(format!("{file}.pem")), key: folder.join(format!("{file}-key.pem")) };
+                params.extended_key_usages =
+                    vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+                let pair =
+                    Pair { cert: folder.join(format!("{file}.pem")), key: folder.join(format!("{file}-key.pem")) };
                 fs::write(&pair.cert, params.signed_by(&key, &issuer)?.pem())?;
                 fs::write(&pair.key, key.serialize_pem())?;
                 fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600))?;

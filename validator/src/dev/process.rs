@@ -24,8 +24,7 @@ pub struct Process {
 impl Process {
     /// Starts `command` with its output appended to `log`. Call it on a thread that lives as long as the process shall.
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self, Failure> {
-        let log_failure =
-            |error: io::Error| Failure::failed(format!("{name}: log file {}: {error}", log.display()));
+        let log_failure = |error: io::Error| Failure::failed(format!("{name}: log file {}: {error}", log.display()));
         let file = OpenOptions::new().create(true).append(true).open(log).map_err(log_failure)?;
         let twin = file.try_clone().map_err(log_failure)?;
         command.stdin(Stdio::null()).stdout(file).stderr(twin);

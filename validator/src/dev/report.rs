@@ -65,9 +65,13 @@ impl Report {
         expect(audit.votes_checked > 0, "the audit saw no vote".into());
         expect(audit.shreds_checked > 0, "the audit saw no shred".into());
         expect(transfers.lost == 0, format!("{} transfers lost", transfers.lost));
+        expect(transfers.open == 0, format!("{} transfers not finalized in time", transfers.open));
         expect(transfers.failed == 0, format!("{} transfers failed", transfers.failed));
         expect(transfers.finalized > 0, "no transfer was finalized".into());
-        expect(handovers.len() >= HANDOVERS_MIN, format!("{} handovers instead of at least {HANDOVERS_MIN}", handovers.len()));
+        expect(
+            handovers.len() >= HANDOVERS_MIN,
+            format!("{} handovers instead of at least {HANDOVERS_MIN}", handovers.len()),
+        );
         for silent in handovers.iter().filter(|handover| handover.first_vote_ms.is_none()) {
             expect(false, format!("{}: the new owner, the {}, never voted", silent.kind, silent.to));
         }
@@ -79,7 +83,15 @@ impl Report {
     pub fn of_failure(failure: &Failure, seconds: f64) -> Self {
         let nothing = (Vec::new(), TransferCounts::default(), Verdict::default(), Vec::new());
         let (handovers, transfers, audit, nodes) = nothing;
-        Self { handovers, transfers, audit, nodes, seconds, failures: vec![failure.to_string()], verdict: "fail".to_owned() }
+        Self {
+            handovers,
+            transfers,
+            audit,
+            nodes,
+            seconds,
+            failures: vec![failure.to_string()],
+            verdict: "fail".to_owned(),
+        }
     }
 
     pub fn passed(&self) -> bool {
@@ -115,12 +127,13 @@ impl Report {
             line(format!("    {}", phases.collect::<Vec<_>>().join(", ")));
         }
         line(format!(
-            "transfers: {} sent, {} confirmed, {} finalized, {} failed, {} lost; {} refused at the door",
+            "transfers: {} sent, {} confirmed, {} finalized, {} failed, {} lost, {} open; {} refused at the door",
             self.transfers.sent,
             self.transfers.confirmed,
             self.transfers.finalized,
             self.transfers.failed,
             self.transfers.lost,
+            self.transfers.open,
             self.transfers.refused
         ));
         line(format!(
@@ -193,6 +206,7 @@ mod tests {
             (judged(|_, audit, _| audit.votes_checked = 0), "no vote"),
             (judged(|_, audit, _| audit.shreds_checked = 0), "no shred"),
             (judged(|transfers, _, _| transfers.lost = 1), "1 transfers lost"),
+            (judged(|transfers, _, _| transfers.open = 1), "1 transfers not finalized"),
             (judged(|transfers, _, _| transfers.failed = 1), "1 transfers failed"),
             (judged(|transfers, _, _| transfers.finalized = 0), "no transfer was finalized"),
             (judged(|_, _, handovers| handovers.truncate(3)), "3 handovers"),

@@ -46,8 +46,11 @@ pub struct Sampler {
 
 impl Sampler {
     pub fn start(nodes: &[Node]) -> Self {
-        let ledgers: Vec<(String, PathBuf)> = nodes.iter().map(|node| (node.name.clone(), node.ledger.clone())).collect();
-        let samples = Arc::new(Mutex::new(ledgers.iter().map(|(name, _)| (name.clone(), Samples::default())).collect::<Vec<_>>()));
+        let ledgers: Vec<(String, PathBuf)> =
+            nodes.iter().map(|node| (node.name.clone(), node.ledger.clone())).collect();
+        let samples = Arc::new(Mutex::new(
+            ledgers.iter().map(|(name, _)| (name.clone(), Samples::default())).collect::<Vec<_>>(),
+        ));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let (samples, stop) = (samples.clone(), stop.clone());

@@ -39,7 +39,7 @@ const FINALIZE_TIME_MAX: Duration = Duration::from_secs(150);
 
 /// Starts the four nodes and waits until the cluster runs and the pair has its parts.
 pub fn start_cluster(cluster: &mut Cluster) -> Result<(), Failure> {
-    let limit = Duration::from_secs(90);
+    let limit = Duration::from_secs(180);
     for index in [VOTER_A, VOTER_B, PRIMARY, SECONDARY] {
         println!("starting {}", cluster.nodes[index].name);
         cluster.start(index)?;
@@ -140,9 +140,8 @@ impl Story<'_> {
         self.say("the primary is restarted: it catches up and reclaims; the secondary ends");
         self.cluster.start(PRIMARY)?;
         let status = self.cluster.wait_for(PRIMARY, "reclaimed its identity", CATCH_UP_TIME_MAX, active)?;
-        let report = status
-            .last_handover
-            .ok_or_else(|| Failure::failed("the primary is ACTIVE but reports no handover"))?;
+        let report =
+            status.last_handover.ok_or_else(|| Failure::failed("the primary is ACTIVE but reports no handover"))?;
         self.note(kind, SECONDARY, PRIMARY, None, report)?;
         self.wait_gone(SECONDARY, Some(Status::Fenced))?;
         self.say("the secondary is restarted under its own identity");
@@ -160,7 +159,12 @@ impl Story<'_> {
         report: HandoverReport,
     ) -> Result<(), Failure> {
         let name = &self.cluster.nodes[to].name;
-        self.say(&format!("  {name} is {} in {:.1} ms, term {}", report.role, report.ms, report.term.unwrap_or_default()));
+        self.say(&format!(
+            "  {name} is {} in {:.1} ms, term {}",
+            report.role,
+            report.ms,
+            report.term.unwrap_or_default()
+        ));
         if report.role != ACTIVE {
             return Err(Failure::failed(format!("{name} is {} after it was to take over", report.role)));
         }
@@ -180,7 +184,10 @@ impl Story<'_> {
         let Some(mut process) = node.process.take() else { return Ok(()) };
         let Some(ended) = process.wait(END_TIME_MAX) else {
             println!("{}", process.log_tail(15));
-            return Err(Failure::failed(format!("{} still runs {END_TIME_MAX:?} after it lost the identity", node.name)));
+            return Err(Failure::failed(format!(
+                "{} still runs {END_TIME_MAX:?} after it lost the identity",
+                node.name
+            )));
         };
         if let Some(status) = status
             && ended.code() != Some(status as i32)

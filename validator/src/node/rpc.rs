@@ -57,6 +57,10 @@ pub fn start(
         feature_set: feature_set(),
         history: views.history.clone(),
         health,
+        metrics: {
+            let views = views.clone();
+            Arc::new(move || super::metrics::page(&views))
+        },
         submit,
         events: views.events.clone(),
         faucet: faucet.map_err(|error| Failure::failed(format!("the faucet's keypair: {error}")))?,

@@ -1,13 +1,7 @@
 //! The sockets of the node: bound early, so that a port in use is said before anything else happens.
 
 use {
-    crate::{
-        config::Config,
-        exit::Failure,
-        stage::ExitLatch,
-        topology::Writers,
-        views::Views,
-    },
+    crate::{config::Config, exit::Failure, stage::ExitLatch, topology::Writers, views::Views},
     std::{
         net::{SocketAddr, TcpListener},
         sync::{
@@ -18,11 +12,8 @@ use {
     },
     tandem_env::Tx,
     tandem_net::{
-        Outlet, QuicServer, QuicServerOptions, SenderOptions, Stake, StakeLookup, TpuIdentity, TpuSender, UdpOptions, UdpPort,
-        bind_in_range,
-        ip_echo::IpEchoServer,
-        quic_server::QuicServerSetup,
-        spawn_receiver,
+        Outlet, QuicServer, QuicServerOptions, SenderOptions, Stake, StakeLookup, TpuIdentity, TpuSender, UdpOptions,
+        UdpPort, bind_in_range, ip_echo::IpEchoServer, quic_server::QuicServerSetup, spawn_receiver,
     },
     tokio::runtime::Handle,
 };

@@ -64,7 +64,9 @@ impl Store {
         };
         Box::new(move |identity| {
             let kv: Box<dyn Kv> = match &place {
-                Store::File(folder) => Box::new(FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?),
+                Store::File(folder) => {
+                    Box::new(FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?)
+                }
                 Store::Etcd(kv) => Box::new(kv.clone()),
             };
             let vote_account = vote_account.unwrap_or_default();

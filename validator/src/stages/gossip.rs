@@ -136,7 +136,11 @@ impl GossipStage {
                     self.shared.writers.role.send(RoleInput::SeenElsewhere).map_err(stopping)?;
                 }
                 Effect::ShredVersionLearned(version) => {
-                    tracing::warn!(version, ours = self.shared.views.shred_version, "an entrypoint told a shred version");
+                    tracing::warn!(
+                        version,
+                        ours = self.shared.views.shred_version,
+                        "an entrypoint told a shred version"
+                    );
                 }
                 Effect::Counted(reason) => {
                     tracing::trace!(reason = reason.label(), "gossip dropped something");

@@ -95,9 +95,8 @@ pub fn note_slot(views: &Views, bank: &Bank, slot: Slot) {
 }
 
 fn tower_of(state: &VoteState) -> TowerState {
-    let lockout = |vote: &tandem_epoch::LandedVote| {
-        Lockout::new_with_confirmation_count(vote.slot, vote.confirmation_count)
-    };
+    let lockout =
+        |vote: &tandem_epoch::LandedVote| Lockout::new_with_confirmation_count(vote.slot, vote.confirmation_count);
     TowerState { votes: state.votes.iter().map(lockout).collect::<VecDeque<_>>(), root: state.root }
 }
 

@@ -104,9 +104,9 @@ impl ProducerStage {
         let identity = self.identity.as_ref().map(|(identity, _)| *identity);
         let mine = identity.and_then(|identity| next_leader_slots(bank, &identity));
         let others_slot_before = mine.and_then(|(first, _)| {
-            (bank.slot() + 1..first).rev().find(|slot| {
-                bank.leader_at(*slot).is_some_and(|leader| Some(leader.identity) != identity)
-            })
+            (bank.slot() + 1..first)
+                .rev()
+                .find(|slot| bank.leader_at(*slot).is_some_and(|leader| Some(leader.identity) != identity))
         });
         Reset {
             parent: bank.slot(),
@@ -148,9 +148,12 @@ impl ProducerStage {
 
     fn start(&mut self, now: Tick, slot: Slot, parent: Slot, max_tick_height: u64) -> Result<(), Failure> {
         let exists = self.shared.views.ledger.has_shreds(slot);
-        let (Some(claim), Some((_, permit)), Some(parent_bank), false) =
-            (self.claims.remove(&slot), &self.identity, self.parent.clone().filter(|bank| bank.slot() == parent), exists)
-        else {
+        let (Some(claim), Some((_, permit)), Some(parent_bank), false) = (
+            self.claims.remove(&slot),
+            &self.identity,
+            self.parent.clone().filter(|bank| bank.slot() == parent),
+            exists,
+        ) else {
             self.window.handle(now, Event::BlockExists(slot), &mut self.effects);
             return Ok(());
         };

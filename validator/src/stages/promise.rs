@@ -75,11 +75,8 @@ impl PromiseStage {
 
     fn vote(&mut self, decision: &Decision, frozen_at: Option<Tick>) -> Result<(), Failure> {
         let released = self.record_and_release(decision, frozen_at)?;
-        let answer = if released {
-            VoteInput::Recorded { id: decision.id }
-        } else {
-            VoteInput::Refused { id: decision.id }
-        };
+        let answer =
+            if released { VoteInput::Recorded { id: decision.id } } else { VoteInput::Refused { id: decision.id } };
         self.shared.writers.vote.send(answer).map_err(stopping)
     }
 
@@ -297,7 +294,10 @@ impl PromiseStage {
     }
 
     fn no_store(&self, call: StoreCall) -> Result<(), Failure> {
-        self.role(RoleEvent::StoreUnavailable { call, reason: "no store is open: this node has no vote account".into() })
+        self.role(RoleEvent::StoreUnavailable {
+            call,
+            reason: "no store is open: this node has no vote account".into(),
+        })
     }
 
     fn role(&self, event: RoleEvent) -> Result<(), Failure> {
@@ -343,7 +343,9 @@ fn store_event(call: StoreCall, error: StoreError) -> RoleEvent {
     match error {
         StoreError::Quarantined { .. } => RoleEvent::StoreQuarantined { reason: error.to_string() },
         StoreError::Fenced { by } => RoleEvent::RecordFenced { by },
-        StoreError::Unavailable { .. } | StoreError::NotOwner => RoleEvent::StoreUnavailable { call, reason: error.to_string() },
+        StoreError::Unavailable { .. } | StoreError::NotOwner => {
+            RoleEvent::StoreUnavailable { call, reason: error.to_string() }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use {
     },
     plan::{Known, Outlook},
     std::{
-        collections::{BTreeMap, BTreeSet},
+        collections::{BTreeMap, BTreeSet, HashSet},
         net::SocketAddr,
         sync::{Arc, atomic::Ordering::Relaxed},
         time::Duration,
@@ -23,7 +23,7 @@ use {
     tandem_net::{Packet, UdpPort},
     tandem_repair::{ClientEvent, Effect, RepairClient, RepairPeer, RepairServer, ServerEvent, ShredSource},
     tandem_shred::Shred,
-    tandem_types::{Epoch, Slot, Tick, UnixMillis},
+    tandem_types::{Epoch, Pubkey, Slot, Tick, UnixMillis},
     tandem_wire::contact_info::SocketTag,
 };
 
@@ -44,9 +44,12 @@ pub struct RepairStage {
     wanted: BTreeSet<Slot>,
     /// Parents of complete slots: those never change.
     complete: BTreeMap<Slot, Slot>,
+    on_the_way: OnTheWay,
     next_plan: Tick,
     next_peers: Tick,
+    /// What the machines were told: stakes of this epoch, this leader.
     epoch: Option<Epoch>,
+    leader: Option<Pubkey>,
 }
 
 /// The links into the stage.
@@ -77,9 +80,11 @@ impl RepairStage {
             answered: Vec::new(),
             wanted: BTreeSet::new(),
             complete: BTreeMap::new(),
+            on_the_way: OnTheWay::default(),
             next_plan: Tick::ZERO,
             next_peers: Tick::ZERO,
             epoch: None,
+            leader: None,
         }
     }
 
@@ -96,10 +101,13 @@ impl RepairStage {
     fn look_at_peers(&mut self, now: Tick, wall: UnixMillis, bank: &Bank, signer: &NodeSigner) {
         let stakes = bank.epoch_stakes(bank.epoch());
         let stake = |node| stakes.as_ref().and_then(|stakes| stakes.staked_nodes().get(node).copied()).unwrap_or(0);
+        let leader = self.leader;
         let peers = self.shared.views.peers.load();
         let peers = peers.iter().filter_map(|peer| {
             let addr = peer.socket(SocketTag::ServeRepair)?;
-            Some(RepairPeer { pubkey: peer.pubkey, addr, stake: stake(&peer.pubkey), lowest_slot: 0 })
+            // Whoever leads now answers a tenth of what it answers at other times.
+            let stake = if Some(peer.pubkey) == leader { 0 } else { stake(&peer.pubkey) };
+            Some(RepairPeer { pubkey: peer.pubkey, addr, stake, lowest_slot: 0 })
         });
         let peers = peers.collect();
         self.ask(now, wall, ClientEvent::Peers(peers), signer);
@@ -110,9 +118,21 @@ impl RepairStage {
             let stakes = stakes.staked_nodes().iter().map(|(node, stake)| (*node, *stake)).collect();
             self.serve(now, wall, ServerEvent::Stakes(Arc::new(stakes)), signer);
         }
-        let leader = bank.leader_at(bank.slot().saturating_add(1));
-        let leading = leader.is_some_and(|leader| leader.identity == signer.pubkey());
-        self.serve(now, wall, ServerEvent::Leading(leading), signer);
+        self.serve(now, wall, ServerEvent::Leading(leader == Some(signer.pubkey())), signer);
+    }
+
+    fn look(&mut self, now: Tick, wall: UnixMillis, signer: &NodeSigner) {
+        self.next_plan = now + PLAN_EVERY;
+        let views = &self.shared.views;
+        let bank = views.chain.load().processed.clone();
+        let tip = bank.slot().max(views.cluster_tip.load(Relaxed));
+        let leader = bank.leader_at(tip.saturating_add(1)).map(|leader| leader.identity);
+        if now >= self.next_peers || leader != self.leader {
+            self.next_peers = now + PEERS_EVERY;
+            self.leader = leader;
+            self.look_at_peers(now, wall, &bank, signer);
+        }
+        self.plan(now, wall, &bank, signer);
     }
 
     /// What is missing now.
@@ -120,11 +140,13 @@ impl RepairStage {
         let views = &self.shared.views;
         // What the ledger rooted in an earlier life is complete, though replay has yet to get there.
         let root = views.root.load(Relaxed).max(views.ledger.root());
+        self.on_the_way.turn(now);
         self.wanted = self.wanted.split_off(&root.saturating_add(1));
         self.complete = self.complete.split_off(&root);
         let mut known = BTreeMap::new();
         for slot in views.ledger.slots_from(root).take(SLOTS_MAX) {
-            if let Some(found) = look_at(&views.ledger, slot, wall, &mut self.complete) {
+            if let Some(mut found) = look_at(&views.ledger, slot, wall, &mut self.complete) {
+                found.missing.retain(|index| !self.on_the_way.contains(slot, *index));
                 known.insert(slot, found);
             }
         }
@@ -145,6 +167,7 @@ impl RepairStage {
                 Effect::Shred { bytes, .. } => match Shred::parse(bytes) {
                     Ok(shred) => {
                         views.counters.add("repair_shreds", 1);
+                        self.on_the_way.insert(shred.slot(), shred.index());
                         self.shared.writers.shreds.send(ShredInput::Repaired(shred)).map_err(stopping)?;
                     }
                     Err(_) => views.counters.add("repair_shreds_malformed", 1),
@@ -196,13 +219,7 @@ impl Stage for RepairStage {
             self.serve(now, wall, ServerEvent::Requests(requests), &signer);
         }
         if now >= self.next_plan {
-            self.next_plan = now + PLAN_EVERY;
-            let bank = self.shared.views.chain.load().processed.clone();
-            if now >= self.next_peers {
-                self.next_peers = now + PEERS_EVERY;
-                self.look_at_peers(now, wall, &bank, &signer);
-            }
-            self.plan(now, wall, &bank, &signer);
+            self.look(now, wall, &signer);
         }
         if self.client.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.ask(now, wall, ClientEvent::Timer, &signer);
@@ -212,6 +229,32 @@ impl Stage for RepairStage {
             return Ok(Progress::Busy);
         }
         Ok(Progress::Idle(self.client.next_deadline().into_iter().chain([self.next_plan]).min()))
+    }
+}
+
+/// Answers that went to the shred stage and may not be in the ledger yet: not to be asked for again. What the ledger did not
+/// take after all is asked for when it is forgotten here.
+#[derive(Default)]
+struct OnTheWay {
+    newer: HashSet<(Slot, u32)>,
+    older: HashSet<(Slot, u32)>,
+    turn_at: Tick,
+}
+
+impl OnTheWay {
+    fn insert(&mut self, slot: Slot, index: u32) {
+        self.newer.insert((slot, index));
+    }
+
+    fn contains(&self, slot: Slot, index: u32) -> bool {
+        self.newer.contains(&(slot, index)) || self.older.contains(&(slot, index))
+    }
+
+    fn turn(&mut self, now: Tick) {
+        if now >= self.turn_at || self.newer.len() >= ON_THE_WAY_MAX {
+            self.turn_at = now + ON_THE_WAY;
+            self.older = std::mem::take(&mut self.newer);
+        }
     }
 }
 
@@ -234,12 +277,7 @@ impl ShredSource for Source<'_> {
     }
 }
 
-fn look_at(
-    ledger: &LedgerReader,
-    slot: Slot,
-    wall: UnixMillis,
-    complete: &mut BTreeMap<Slot, Slot>,
-) -> Option<Known> {
+fn look_at(ledger: &LedgerReader, slot: Slot, wall: UnixMillis, complete: &mut BTreeMap<Slot, Slot>) -> Option<Known> {
     let is_complete = ledger.is_complete(slot);
     if is_complete && let Some(parent) = complete.get(&slot) {
         return Some(Known::complete(*parent));
@@ -279,4 +317,6 @@ const PEERS_EVERY: Duration = Duration::from_secs(1);
 const WANTED_MAX: usize = 1_024;
 const SLOTS_MAX: usize = 4_096;
 const HOLES_A_SLOT: usize = 512;
+const ON_THE_WAY: Duration = Duration::from_millis(500);
+const ON_THE_WAY_MAX: usize = 1 << 15;
 const OWN_BLOCK_AGE: Duration = Duration::from_secs(2);

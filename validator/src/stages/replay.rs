@@ -73,7 +73,12 @@ impl ReplayStage {
             let Some(meta) = ledger.slot_meta(slot) else { continue };
             let Some(parent) = meta.parent else { continue };
             let last = meta.last_index.filter(|_| meta.is_complete());
-            self.take_progress(tandem_ledger::Progress { slot, parent, components: meta.components.len(), complete: last });
+            self.take_progress(tandem_ledger::Progress {
+                slot,
+                parent,
+                components: meta.components.len(),
+                complete: last,
+            });
         }
     }
 
@@ -230,8 +235,9 @@ impl ReplayStage {
                 bank.slot(),
                 bank.hash()
             );
-            return Err(Failure::failed(what)
-                .remedy("keep the ledger folder for a report, and start with an empty one: the blocks are fetched again"));
+            return Err(Failure::failed(what).remedy(
+                "keep the ledger folder for a report, and start with an empty one: the blocks are fetched again",
+            ));
         }
         let event = Event::Frozen { slot: bank.slot(), hash: bank.hash() };
         // Published before the machine speaks of it: a dump has to come after.

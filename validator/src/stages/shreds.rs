@@ -122,8 +122,7 @@ impl ShredStage {
         self.shared.views.counters.add("duplicate_slots", 1);
         match kind {
             ConflictKind::Root | ConflictKind::LastIndex => {
-                let proof =
-                    DuplicateProof { shred1: shred1.payload().to_vec(), shred2: shred2.payload().to_vec() };
+                let proof = DuplicateProof { shred1: shred1.payload().to_vec(), shred2: shred2.payload().to_vec() };
                 let publication = Publication::DuplicateShred { slot, proof };
                 self.shared.writers.gossip.send(GossipCommand::Publish(publication)).map_err(stopping)?;
                 self.shared.writers.vote.send(VoteInput::DuplicateSlot(slot)).map_err(stopping)

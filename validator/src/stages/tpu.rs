@@ -38,8 +38,7 @@ impl TpuStage {
         let packets: Vec<TpuPacket> = std::iter::from_fn(|| self.transactions.pop()).take(BATCH_MAX).collect();
         let fresh: Vec<_> = packets.iter().filter(|packet| self.seen.is_new(&packet.bytes)).collect();
         let rules = bank.transaction_rules();
-        let verified: Vec<_> =
-            fresh.par_iter().filter_map(|packet| open_transaction(&packet.bytes, rules)).collect();
+        let verified: Vec<_> = fresh.par_iter().filter_map(|packet| open_transaction(&packet.bytes, rules)).collect();
         self.count("tpu", packets.len(), fresh.len(), verified.len());
         self.hand_on(bank, verified);
         !packets.is_empty()

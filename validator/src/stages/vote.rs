@@ -104,8 +104,13 @@ impl VoteStage {
     fn prepare(&mut self, adopted: Adopted) -> Result<(), Failure> {
         let last_vote = adopted.last_vote.map(|last| last.block);
         let last_vote_replayed = last_vote.is_none_or(|block| self.banks.contains_key(&block));
-        let free_from =
-            adopted.tower.votes.iter().map(|vote| vote.last_locked_out_slot().saturating_add(1)).max().unwrap_or_default();
+        let free_from = adopted
+            .tower
+            .votes
+            .iter()
+            .map(|vote| vote.last_locked_out_slot().saturating_add(1))
+            .max()
+            .unwrap_or_default();
         self.prepared = Some(adopted);
         self.send_role(RoleInput::Prepared { last_vote, last_vote_replayed, free_from })
     }
@@ -156,6 +161,7 @@ impl VoteStage {
         let Some(bank) = self.banks.get(&to).cloned() else { return Ok(()) };
         let propagated = self.voter.may_lead(to.slot.saturating_add(1), &to);
         self.publish(|view| view.processed = bank.clone());
+        self.tell(ChainEvent::Processed(bank.clone()));
         self.shared.writers.producer.send(ProducerInput::Reset { bank, propagated }).map_err(stopping)
     }
 
@@ -179,7 +185,8 @@ impl VoteStage {
 
     /// Final is what more than two thirds of the stake have rooted and we have rooted ourselves.
     fn finalize(&mut self, majority: Slot) {
-        let Some((slot, bank)) = self.chain.range(..=majority).next_back().map(|(slot, bank)| (*slot, bank.clone())) else {
+        let Some((slot, bank)) = self.chain.range(..=majority).next_back().map(|(slot, bank)| (*slot, bank.clone()))
+        else {
             return;
         };
         if slot > self.shared.views.chain.load().finalized.slot() {

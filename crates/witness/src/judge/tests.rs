@@ -23,8 +23,8 @@ fn vote(slot: u64, hash: u8, root: Option<u64>, tower: &[(u64, u32)]) -> Vec<u8>
         bytes.extend_from_slice(&key);
     }
     let program = [
-        7, 97, 72, 29, 53, 116, 116, 187, 124, 77, 118, 36, 235, 211, 189, 179, 216, 53, 94, 115, 209, 16, 67, 252, 13, 163,
-        83, 128, 0, 0, 0, 0,
+        7, 97, 72, 29, 53, 116, 116, 187, 124, 77, 118, 36, 235, 211, 189, 179, 216, 53, 94, 115, 209, 16, 67, 252, 13,
+        163, 83, 128, 0, 0, 0, 0,
     ];
     bytes.extend_from_slice(&program);
     bytes.extend_from_slice(&[3; 32]);
@@ -49,7 +49,10 @@ fn judge(machines: &[Vec<(u64, RecordKind, Vec<u8>)>]) -> Verdict {
     let mut judge = Judge::default();
     for machine in machines {
         judge.add_machine(
-            machine.iter().map(|(time, kind, bytes)| Record { kind: *kind, unix_nanos: *time, bytes: bytes.clone() }).collect(),
+            machine
+                .iter()
+                .map(|(time, kind, bytes)| Record { kind: *kind, unix_nanos: *time, bytes: bytes.clone() })
+                .collect(),
         );
     }
     judge.verdict()

@@ -11,8 +11,8 @@ use {
     tandem_identity::{BlockSigner, Refusal},
     tandem_producer::{
         broadcast::Batch,
-        pack::Outcome,
         pacer::{PacedTick, Pacer},
+        pack::Outcome,
     },
     tandem_rpc::TransactionRecord,
     tandem_shred::{Cursor, Shred, Shredder},

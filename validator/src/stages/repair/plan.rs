@@ -93,7 +93,13 @@ pub(super) fn gaps(
             gaps.entry(slot).or_insert_with(|| nothing_of(slot));
         }
     }
-    gaps.into_values().filter(|gap| can_ask(gap.slot)).take(GAPS_MAX).collect()
+    let mut plan: Vec<SlotGap> = gaps.into_values().filter(|gap| can_ask(gap.slot)).take(GAPS_MAX).collect();
+    let mut holes_left = HOLES_MAX;
+    for gap in &mut plan {
+        gap.missing.truncate(holes_left);
+        holes_left -= gap.missing.len();
+    }
+    plan
 }
 
 fn nothing_of(slot: Slot) -> SlotGap {
@@ -105,6 +111,9 @@ const ORPHAN_AFTER: Duration = Duration::from_millis(200);
 const BEHIND_MIN: u64 = 4;
 /// More than the slots two absent leaders can leave empty, and no more than can be asked for in a tenth of a second.
 const AHEAD_MAX: u64 = 96;
+/// Holes asked for at a time, the lowest first. Peers answer some ten thousand a second; who asks for more is refused and has
+/// to ask again.
+const HOLES_MAX: usize = 1_024;
 const GAPS_MAX: usize = 1_024;
 
 #[cfg(test)]
@@ -182,6 +191,15 @@ mod tests {
         let plan = |tip| gaps(&Outlook { root: 10, tip, wanted: &BTreeSet::new() }, &BTreeMap::new(), |_| true);
         assert_eq!(plan(900).len() as u64, AHEAD_MAX + 1);
         assert_eq!(plan(900).last().map(|gap| (gap.slot, gap.orphan)), Some((900, true)));
+    }
+
+    #[test]
+    fn the_lowest_holes_come_first() {
+        let state = Known { complete: false, missing: (0..400).collect(), ..Known::complete(10) };
+        let known = (11..20).map(|slot| (slot, Known { parent: slot - 1, ..state.clone() })).collect();
+        let plan = gaps(&Outlook { root: 10, tip: 20, wanted: &BTreeSet::new() }, &known, |_| true);
+        let holes: Vec<usize> = plan.iter().map(|gap| gap.missing.len()).collect();
+        assert_eq!(holes, [400, 400, 224, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

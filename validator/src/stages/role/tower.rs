@@ -41,12 +41,13 @@ pub fn from_chain(
     let last_vote = match tower.last_voted_slot() {
         None => None,
         Some(slot) => {
-            let hash = hash_of(slot).ok_or_else(|| format!("the block of its last vote, slot {slot}, is not replayed here"))?;
+            let hash = hash_of(slot)
+                .ok_or_else(|| format!("the block of its last vote, slot {slot}, is not replayed here"))?;
             Some(LastVote { block: BlockKey::new(slot, hash), block_id: Hash::default(), timestamp: None })
         }
     };
-    let last_timestamp =
-        Some(VoteTime { slot: state.last_timestamp.slot, unix: state.last_timestamp.timestamp }).filter(|time| time.slot > 0);
+    let last_timestamp = Some(VoteTime { slot: state.last_timestamp.slot, unix: state.last_timestamp.timestamp })
+        .filter(|time| time.slot > 0);
     let rooted = rooted(&tower, bank, root);
     Ok((Adopted { tower, last_vote, last_timestamp, rooted }, promised))
 }

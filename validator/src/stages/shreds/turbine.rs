@@ -4,11 +4,7 @@ use {
     super::admission::is_in_force,
     crate::views::Views,
     agave_feature_set::switch_to_chacha8_turbine,
-    std::{
-        collections::BTreeMap,
-        net::SocketAddr,
-        sync::Arc,
-    },
+    std::{collections::BTreeMap, net::SocketAddr, sync::Arc},
     tandem_bank::Bank,
     tandem_net::UdpPort,
     tandem_shred::Shred,
@@ -99,8 +95,7 @@ impl Turbine {
             let stakes = stakes.staked_nodes().iter().map(|(node, stake)| (*node, *stake)).collect();
             let is_new = is_in_force(bank, &switch_to_chacha8_turbine::id(), slot);
             let cipher = if is_new { Cipher::ChaCha8 } else { Cipher::ChaCha20 };
-            let contacts =
-                self.peers.iter().filter_map(|peer| Some((peer.pubkey, peer.socket(SocketTag::Tvu)?)));
+            let contacts = self.peers.iter().filter_map(|peer| Some((peer.pubkey, peer.socket(SocketTag::Tvu)?)));
             let tvu = self.contact.socket(SocketTag::Tvu);
             let cluster = ClusterNodes::new(self.me, tvu, &stakes, contacts, cipher, self.rule);
             if self.clusters.len() >= EPOCHS_MAX {
