@@ -81,8 +81,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // One line, whatever was quoted: logs and monitoring read lines.
-        let lines =
-            |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+        let lines = |text: &str| {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ")
+        };
         f.write_str(&lines(&self.what))?;
         match &self.remedy {
             Some(remedy) => write!(f, " — {}", lines(remedy)),
@@ -103,7 +105,7 @@ mod tests {
         let failure = Failure::caused(Status::Failed, &cause).remedy("plug it in");
         assert_eq!(failure.to_string(), "no such device — plug it in");
         let quoted = Failure::refused("etcd:\n  m0: refused\n\n  m1: refused\n");
-        assert_eq!(quoted.to_string(), "etcd:; m0: refused; m1: refused");
+        assert_eq!(quoted.to_string(), "etcd: m0: refused; m1: refused");
     }
 
     #[test]

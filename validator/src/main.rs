@@ -1,5 +1,7 @@
 //! The `validator` binary: parse, dispatch, report. What runs is in `node.rs`; the commands are in `commands/` and `dev/`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod admin;
 mod args;
 mod commands;

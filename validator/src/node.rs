@@ -354,7 +354,7 @@ fn role_config_of(config: &Config, role: Role) -> role_config::Config {
     }
 }
 
-fn starting_status(vault: &Vault) -> NodeStatus {
+pub(crate) fn starting_status(vault: &Vault) -> NodeStatus {
     NodeStatus {
         role: "STARTING".into(),
         identity: vault.node().pubkey().to_string(),

@@ -48,12 +48,4 @@ impl RpcClient {
         let result = reply.get_mut("result").map(Value::take).unwrap_or(Value::Null);
         serde_json::from_value(result).map_err(|error| transport(format!("unexpected reply to {method}: {error}")))
     }
-
-    /// `GET /health`: "ok", "behind", or "unknown".
-    pub fn health(&self) -> Result<String, RpcError> {
-        let transport = |reason: String| RpcError::Transport { url: self.url.clone(), reason };
-        let mut response =
-            self.agent.get(format!("{}/health", self.url)).call().map_err(|error| transport(error.to_string()))?;
-        response.body_mut().read_to_string().map_err(|error| transport(error.to_string()))
-    }
 }

@@ -29,6 +29,7 @@ use {
 };
 
 /// What the admin socket asks of the role stage. Each is answered exactly once.
+#[allow(clippy::large_enum_variant)] // A handful in the life of a node; a box would save nothing.
 pub enum RoleRequest {
     SetIdentity { keypair: Keypair, require_tower: bool, reply: oneshot::Sender<Result<HandoverReport, AdminError>> },
     Exit { reply: oneshot::Sender<()> },
@@ -42,6 +43,9 @@ pub struct AdminError {
     pub remedy: Option<String>,
 }
 
+/// Takes RUST_LOG syntax; answers why it does not understand.
+pub type SetLogFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
 pub struct AdminContext {
     pub rpc_addr: Option<SocketAddr>,
     pub started: SystemTime,
@@ -50,7 +54,7 @@ pub struct AdminContext {
     pub contact: Arc<ArcSwap<ContactInfo>>,
     pub status: Arc<ArcSwap<NodeStatus>>,
     pub vault: Arc<Vault>,
-    pub set_log_filter: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    pub set_log_filter: SetLogFilter,
 }
 
 pub fn methods(context: AdminContext) -> RpcModule<AdminContext> {

@@ -113,3 +113,32 @@ fn nonsense_is_refused() {
         assert_eq!(error.exit_code(), 2, "{line}");
     }
 }
+
+/// Every `validator …` line of the README and the book parses.
+#[test]
+fn what_the_book_shows_can_be_typed() {
+    let pages = [
+        include_str!("../../../README.md"),
+        include_str!("../../../docs/book/src/playground.md"),
+        include_str!("../../../docs/book/src/pair.md"),
+        include_str!("../../../docs/book/src/handover.md"),
+        include_str!("../../../docs/book/src/upgrade.md"),
+        include_str!("../../../docs/book/src/monitoring.md"),
+    ];
+    let mut seen = 0;
+    for line in pages.iter().flat_map(|page| shell_lines(page)) {
+        for command in line.split("&&").filter_map(|command| command.trim().strip_prefix("validator ")) {
+            // What the shell would take away.
+            let words = command.split(['<', '#', '|']).next().unwrap_or_default();
+            parse(words).unwrap_or_else(|error| panic!("{command}: {error}"));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 12, "only {seen} command lines were found");
+}
+
+/// Lines of fenced shell blocks, with continued lines joined.
+fn shell_lines(page: &str) -> Vec<String> {
+    let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}

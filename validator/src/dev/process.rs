@@ -31,10 +31,6 @@ impl Process {
         Ok(Self { name: name.to_owned(), log: log.to_owned(), child: spawn_bound(name, &mut command)? })
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // A process that has gone already needs no signal; until it is waited for, its pid is nobody else's.
@@ -194,7 +190,7 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         }
         process.signal(Signal::STOP);
-        let pid = process.pid();
+        let pid = process.child.id();
         drop(process);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
     }

@@ -31,12 +31,46 @@ pub struct HandoverRecord {
     pub blocks_after: u64,
 }
 
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Percentiles {
+    pub count: usize,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub first_vote_p50_ms: f64,
+    pub first_vote_p99_ms: f64,
+    pub slots_missed: u64,
+}
+
+impl Percentiles {
+    fn of(handovers: &[HandoverRecord]) -> Self {
+        let polite: Vec<&HandoverRecord> =
+            handovers.iter().filter(|handover| !handover.kind.starts_with("forced")).collect();
+        let at = |mut values: Vec<f64>, percent: usize| {
+            values.sort_by(f64::total_cmp);
+            let rank = (values.len() * percent).div_ceil(100).saturating_sub(1);
+            values.get(rank).copied().unwrap_or_default()
+        };
+        let ms: Vec<f64> = polite.iter().map(|handover| handover.ms).collect();
+        let first: Vec<f64> = polite.iter().filter_map(|handover| handover.first_vote_ms).collect();
+        Self {
+            count: polite.len(),
+            p50_ms: at(ms.clone(), 50),
+            p99_ms: at(ms, 99),
+            first_vote_p50_ms: at(first.clone(), 50),
+            first_vote_p99_ms: at(first, 99),
+            slots_missed: polite.iter().map(|handover| handover.slots_missed).sum(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub handovers: Vec<HandoverRecord>,
     pub transfers: TransferCounts,
     pub audit: Verdict,
     pub nodes: Vec<NodeReport>,
+    /// Of handovers with both machines alive: planned ones and reclaims.
+    pub polite: Percentiles,
     pub seconds: f64,
     pub failures: Vec<String>,
     /// "pass" or "fail".
@@ -76,7 +110,8 @@ impl Report {
             expect(false, format!("{}: the new owner, the {}, never voted", silent.kind, silent.to));
         }
         let verdict = if failures.is_empty() { "pass" } else { "fail" }.to_owned();
-        Self { handovers, transfers, audit, nodes, seconds, failures, verdict }
+        let polite = Percentiles::of(&handovers);
+        Self { handovers, transfers, audit, nodes, polite, seconds, failures, verdict }
     }
 
     /// Of a demonstration that did not get as far as its first transfer.
@@ -88,6 +123,7 @@ impl Report {
             transfers,
             audit,
             nodes,
+            polite: Percentiles::default(),
             seconds,
             failures: vec![failure.to_string()],
             verdict: "fail".to_owned(),
@@ -152,7 +188,22 @@ impl Report {
                 "{:<10} p99 {} (max {}) slots behind the tip, {} MB, {:.1} % of a core",
                 node.name, node.p99_slots_behind, node.max_slots_behind, node.rss_mb, node.cpu_percent
             ));
+            let path = &node.vote_path;
+            line(format!(
+                "{:<10} bank frozen -> vote on the wire, {} votes: own work p50 {} us, p99 {} us; store's commit p50 {} us, p99 {} us",
+                "", path.votes, path.own_p50_us, path.own_p99_us, path.record_p50_us, path.record_p99_us
+            ));
         }
+        let polite = &self.polite;
+        line(format!(
+            "{} handovers with both alive: p50 {:.1} ms, p99 {:.1} ms; first vote p50 {:.1} ms, p99 {:.1} ms; {} slots missed",
+            polite.count,
+            polite.p50_ms,
+            polite.p99_ms,
+            polite.first_vote_p50_ms,
+            polite.first_vote_p99_ms,
+            polite.slots_missed
+        ));
         for failure in &self.failures {
             line(format!("FAILED: {failure}"));
         }

@@ -2,7 +2,7 @@
 
 use {
     super::cluster::Node,
-    crate::{admin::client::AdminClient, status::NodeStatus},
+    crate::{admin::client::AdminClient, status::NodeStatus, vote_path::VotePathReport},
     serde::Serialize,
     serde_json::json,
     std::{
@@ -25,6 +25,8 @@ pub struct NodeReport {
     pub max_slots_behind: u64,
     pub rss_mb: u64,
     pub cpu_percent: f64,
+    /// Of the process that released most votes.
+    pub vote_path: VotePathReport,
 }
 
 #[derive(Default)]
@@ -36,6 +38,7 @@ struct Samples {
     used_seconds: f64,
     watched_seconds: f64,
     last: Option<(u64, Instant)>,
+    vote_path: VotePathReport,
 }
 
 pub struct Sampler {
@@ -90,6 +93,7 @@ impl Sampler {
                     } else {
                         0.0
                     },
+                    vote_path: samples.vote_path,
                 }
             })
             .collect()
@@ -115,6 +119,9 @@ fn sample(ledgers: &[(String, PathBuf)], samples: &Mutex<Vec<(String, Samples)>>
     let mut samples = samples.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for ((_, samples), seen) in samples.iter_mut().zip(seen) {
         let Some((status, pid)) = seen else { continue };
+        if status.vote_path.votes >= samples.vote_path.votes {
+            samples.vote_path = status.vote_path;
+        }
         if status.caught_up {
             samples.behind.push(tip.saturating_sub(status.tip));
         }

@@ -132,3 +132,20 @@ const SLOTS_AHEAD: [u64; 5] = [0, 1, 2, 4, 8];
 const SEND_EVERY: Duration = Duration::from_secs(2);
 const WAITING_MAX: usize = 16_384;
 const PARCELS_A_STEP: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_leader_once_and_ourselves_without_a_detour() {
+        let node = |n: u8| Pubkey::new_from_array([n; 32]);
+        let address = |n: u8| SocketAddr::from(([10, 0, 0, n], 8009));
+        let known = |pubkey: &Pubkey| (*pubkey != node(9)).then(|| address(pubkey.to_bytes()[0]));
+        let route = |leaders: &[u8]| route_to(leaders.iter().map(|n| node(*n)), node(1), known);
+        let expected = Route { addresses: vec![address(2), address(3)], to_us: false };
+        assert_eq!(route(&[2, 2, 3, 9]), expected, "nobody knows where 9 is");
+        assert_eq!(route(&[2, 1, 3]), Route { to_us: true, ..expected });
+        assert_eq!(route(&[]), Route::default());
+    }
+}

@@ -212,7 +212,7 @@ impl Stage for GossipStage {
 }
 
 /// Whether two shreds prove that the leader made two blocks (gossip/src/duplicate_shred.rs: check_shreds, v4.2).
-fn proves(proof: &DuplicateProof, slot: Slot, version: u16, leader: &Pubkey) -> bool {
+pub(super) fn proves(proof: &DuplicateProof, slot: Slot, version: u16, leader: &Pubkey) -> bool {
     let (Ok(one), Ok(two)) = (Shred::parse_slice(&proof.shred1), Shred::parse_slice(&proof.shred2)) else {
         return false;
     };
@@ -250,3 +250,41 @@ const PACKETS_A_STEP: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Complete slots published in one go; older ones are of no use to anybody's repair.
 const SLOTS_A_TIME: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use {
+        super::*,
+        crate::stages::testing::{leader, world},
+        tandem_types::{Keypair, Signer},
+    };
+
+    #[test]
+    fn only_two_versions_signed_by_the_leader_prove_anything() {
+        let (world, _, _) = world();
+        let block = world.block(1);
+        let entries = world.entries(&world.root, 1);
+        let other = world.shred(1, 0, world.root_id(), &entries[..2], true);
+        let longer = world.shred(1, 0, world.root_id(), &vec![entries.clone(); 200].concat(), true);
+        let version = world.genesis.shred_version;
+        let proof = |one: &Shred, two: &Shred| DuplicateProof {
+            shred1: one.payload().to_vec(),
+            shred2: two.payload().to_vec(),
+        };
+        let holds = |one: &Shred, two: &Shred| proves(&proof(one, two), 1, version, &leader().pubkey());
+        let (first, last) = (&block.data[0], &block.data[31]);
+        assert!(holds(first, &other.data[0]), "two roots of a set");
+        assert!(holds(first, &other.code[5]));
+        assert!(longer.data.len() > 32, "the next check is about a second set");
+        assert!(holds(last, &longer.data[40]) && holds(&longer.data[40], last), "a shred behind the last");
+        assert!(!holds(first, first));
+        assert!(!holds(first, &block.data[1]) && !holds(first, &block.code[0]), "one version");
+        assert!(!holds(&longer.data[0], &longer.data[40]));
+        let honest = proof(first, &other.data[0]);
+        assert!(!proves(&honest, 2, version, &leader().pubkey()), "of another slot");
+        assert!(!proves(&honest, 1, version + 1, &leader().pubkey()), "of another cluster");
+        assert!(!proves(&honest, 1, version, &Keypair::new_from_array([1; 32]).pubkey()), "of another leader");
+        let junk = DuplicateProof { shred1: vec![1; 1203], ..honest };
+        assert!(!proves(&junk, 1, version, &leader().pubkey()));
+    }
+}

@@ -10,5 +10,7 @@ pub mod replay;
 pub mod role;
 pub mod shreds;
 mod signer;
+#[cfg(test)]
+mod testing;
 pub mod tpu;
 pub mod vote;

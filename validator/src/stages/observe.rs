@@ -102,3 +102,39 @@ fn tower_of(state: &VoteState) -> TowerState {
 
 /// Towers kept of accounts that have no stake any more.
 const TOWERS_EXTRA: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use {
+        super::*,
+        crate::stages::testing::{VOTE, leader, world},
+        tandem_types::Signer,
+    };
+
+    #[test]
+    fn blocks_share_the_towers_that_did_not_change() {
+        let (world, _, _) = world();
+        let child = Bank::child(&world.root, 1);
+        world.entries(&world.root, 1).iter().for_each(|entry| child.register_tick(&entry.hash));
+        child.freeze();
+        let mut observer = Observer::new(Some(VOTE));
+        let (root, next) = (observer.block(&world.root), observer.block(&child));
+        assert_eq!((root.key.slot, root.block_id), (0, world.root_id().0));
+        assert_eq!((next.parent, next.leader), (root.key, leader().pubkey()));
+        let [(one, two)] = root.votes.iter().zip(&next.votes).collect::<Vec<_>>()[..] else { panic!("one voter") };
+        assert_eq!((one.vote_account, one.node, one.stake), (VOTE, leader().pubkey(), root.total_stake));
+        assert!(one.stake > 0 && Arc::ptr_eq(&one.tower, &two.tower));
+        let ours = next.our_landed.expect("our account exists");
+        assert!(Arc::ptr_eq(&ours.tower, &two.tower) && ours.timestamp.is_none());
+        assert!(Observer::new(None).block(&child).our_landed.is_none());
+    }
+
+    #[test]
+    fn nobody_makes_us_believe_that_the_cluster_is_at_the_end_of_time() {
+        let (world, _, _) = world();
+        let tip = || world.shared.views.cluster_tip.load(Relaxed);
+        note_slot(&world.shared.views, &world.root, 300);
+        note_slot(&world.shared.views, &world.root, u64::MAX);
+        assert_eq!(tip(), 300);
+    }
+}

@@ -2,6 +2,8 @@
 //! shred stage, and answers others from the ledger.
 
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use {
     super::signer::NodeSigner,
@@ -42,14 +44,19 @@ pub struct RepairStage {
     answered: Vec<Effect>,
     /// Slots replay waits for.
     wanted: BTreeSet<Slot>,
-    /// Parents of complete slots: those never change.
-    complete: BTreeMap<Slot, Slot>,
+    /// Complete slots: what is known of them does not change.
+    complete: BTreeMap<Slot, Whole>,
     on_the_way: OnTheWay,
     next_plan: Tick,
     next_peers: Tick,
     /// What the machines were told: stakes of this epoch, this leader.
     epoch: Option<Epoch>,
     leader: Option<Pubkey>,
+}
+
+struct Whole {
+    parent: Slot,
+    first_shred_at: UnixMillis,
 }
 
 /// The links into the stage.
@@ -144,15 +151,20 @@ impl RepairStage {
         self.wanted = self.wanted.split_off(&root.saturating_add(1));
         self.complete = self.complete.split_off(&root);
         let mut known = BTreeMap::new();
+        let mut holes = 0;
         for slot in views.ledger.slots_from(root).take(SLOTS_MAX) {
-            if let Some(mut found) = look_at(&views.ledger, slot, wall, &mut self.complete) {
+            let Some(mut found) = look_at(&views.ledger, slot, wall, &mut self.complete) else { continue };
+            if !found.complete && holes < plan::HOLES_MAX {
+                found.missing = views.ledger.missing(slot, HOLES_A_SLOT);
                 found.missing.retain(|index| !self.on_the_way.contains(slot, *index));
-                known.insert(slot, found);
+                holes += found.missing.len();
             }
+            known.insert(slot, found);
         }
         let outlook = Outlook { root, tip: views.cluster_tip.load(Relaxed), wanted: &self.wanted };
         // Without its leader a shred cannot be verified, and would be asked for again and again.
         let gaps = plan::gaps(&outlook, &known, |slot| bank.leader_at(slot).is_some());
+        tracing::trace!(root, tip = outlook.tip, wanted = self.wanted.len(), ?gaps, "repair plan");
         self.wanted.retain(|slot| !known.get(slot).is_some_and(|known| known.complete));
         views.counters.add("repair_plans_with_gaps", u64::from(!gaps.is_empty()));
         self.ask(now, wall, ClientEvent::Missing(gaps), signer);
@@ -201,8 +213,8 @@ impl Stage for RepairStage {
         let signer = NodeSigner::of(&self.shared.views.vault);
         let mut taken = 0;
         while let Some(RepairInput::Wanted(slot)) = self.inbox.pop() {
-            if self.wanted.len() < WANTED_MAX && self.wanted.insert(slot) {
-                self.next_plan = now;
+            if self.wanted.len() < WANTED_MAX {
+                self.wanted.insert(slot);
             }
         }
         for _ in 0..PACKETS_A_STEP {
@@ -277,29 +289,26 @@ impl ShredSource for Source<'_> {
     }
 }
 
-fn look_at(ledger: &LedgerReader, slot: Slot, wall: UnixMillis, complete: &mut BTreeMap<Slot, Slot>) -> Option<Known> {
+/// All but the holes.
+fn look_at(ledger: &LedgerReader, slot: Slot, wall: UnixMillis, complete: &mut BTreeMap<Slot, Whole>) -> Option<Known> {
+    let age_of = |at: UnixMillis| Duration::from_millis(wall.0.saturating_sub(at.0));
     let is_complete = ledger.is_complete(slot);
-    if is_complete && let Some(parent) = complete.get(&slot) {
-        return Some(Known::complete(*parent));
+    if is_complete && let Some(whole) = complete.get(&slot) {
+        return Some(Known::complete(whole.parent, age_of(whole.first_shred_at)));
     }
     let meta = ledger.slot_meta(slot)?;
-    let parent = meta.parent?;
+    let (parent, age) = (meta.parent?, age_of(meta.first_shred_at));
     if is_complete {
-        complete.insert(slot, parent);
-        return Some(Known::complete(parent));
+        complete.insert(slot, Whole { parent, first_shred_at: meta.first_shred_at });
+        return Some(Known::complete(parent, age));
     }
     complete.remove(&slot);
-    let age = Duration::from_millis(wall.0.saturating_sub(meta.first_shred_at.0));
-    // A block in the making here has no holes. One that an earlier life of this node left behind has, and is older.
-    let in_making = ledger.is_own(slot) && age < OWN_BLOCK_AGE;
-    Some(Known {
-        parent,
-        received: meta.received,
-        missing: if in_making { Vec::new() } else { ledger.missing(slot, HOLES_A_SLOT) },
-        last_known: in_making || meta.last_index.is_some(),
-        complete: false,
-        age,
-    })
+    // A block in the making here lacks nothing. One that an earlier life of this node left behind does, and is older.
+    if ledger.is_own(slot) && age < OWN_BLOCK_AGE {
+        return Some(Known::complete(parent, age));
+    }
+    let last_known = meta.last_index.is_some();
+    Some(Known { parent, received: meta.received, missing: Vec::new(), last_known, complete: false, age })
 }
 
 fn send(port: &UdpPort, packets: &[(SocketAddr, Vec<u8>)]) -> u64 {

@@ -2,6 +2,8 @@
 //! tells what was frozen.
 
 mod execute;
+#[cfg(test)]
+mod tests;
 
 use {
     super::observe::Observer,

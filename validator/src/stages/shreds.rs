@@ -2,6 +2,8 @@
 //! to replay. Our own shreds are durable and logged before anyone sees them.
 
 mod admission;
+#[cfg(test)]
+mod tests;
 mod turbine;
 
 use {
@@ -164,12 +166,17 @@ impl ShredStage {
 
     /// From the first batch on, the machine's sudden end must not make us forget that we made this block.
     fn keep_own(&mut self, slot: Slot, is_first: bool, shreds: Vec<Shred>) -> Result<InsertReport, LedgerError> {
+        let begun_at = self.shared.clock.now();
         if is_first {
             self.ledger.begin_own_slot(slot)?;
         }
         let report = self.ledger.insert_own(slot, shreds, wall_clock())?;
         if is_first {
             self.ledger.sync_slot(slot)?;
+            let took = self.shared.clock.now().since(begun_at);
+            if took > SYNC_USUAL_MAX {
+                tracing::warn!(slot, ms = took.as_millis(), "the ledger's disk is slow: our block is late by that much");
+            }
         }
         Ok(report)
     }
@@ -259,4 +266,6 @@ const PACKETS_A_STEP: usize = 256;
 const INPUTS_A_STEP: usize = 256;
 /// Shreds of about thirty full blocks.
 const DEDUP_MAX: usize = 1 << 16;
+/// A disk that is up to it makes a block's beginning durable in a few milliseconds.
+const SYNC_USUAL_MAX: Duration = Duration::from_millis(100);
 const TELL_AGAIN_AFTER: Duration = Duration::from_millis(5);

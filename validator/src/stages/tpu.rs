@@ -156,3 +156,84 @@ impl Seen {
 
 const BATCH_MAX: usize = 512;
 const SEEN_MAX: usize = 1 << 18;
+
+#[cfg(test)]
+mod tests {
+    use {
+        super::*,
+        crate::{
+            stages::testing::{VOTE, leader, settle, world},
+            topology::Readers,
+        },
+        solana_transaction::Transaction,
+        tandem_types::{Hash, Keypair, Signer},
+        tandem_wire::vote_tx,
+    };
+
+    fn vote(payer: &Keypair, voter: &Keypair, slot: u64) -> VersionedTransaction {
+        let sync = vote_tx::tower_sync(&[(slot, 1)], None, Hash::new_from_array([7; 32]), None, Hash::default());
+        let instruction = vote_tx::tower_sync_instruction(&VOTE, &voter.pubkey(), sync, None);
+        let keys = if payer.pubkey() == voter.pubkey() { vec![payer] } else { vec![payer, voter] };
+        Transaction::new_signed_with_payer(&[instruction], Some(&payer.pubkey()), &keys, Hash::default()).into()
+    }
+
+    fn transfer() -> VersionedTransaction {
+        let to = tandem_types::Pubkey::new_from_array([5; 32]);
+        solana_system_transaction::transfer(&leader(), &to, 1, Hash::default()).into()
+    }
+
+    #[test]
+    fn the_vote_port_takes_votes_and_the_voter_hears_of_those_that_count() {
+        let (world, readers, _ledger) = world();
+        let Readers { tpu_packets, vote_packets, transactions, vote: voter, .. } = readers;
+        let mut stage = TpuStage::new(world.shared.clone(), tpu_packets, vote_packets);
+        let stranger = Keypair::new_from_array([77; 32]);
+        let mut forged = vote(&leader(), &leader(), 3);
+        forged.signatures[0] = Default::default();
+        // The authorized voter's vote, paid by whomever; one of nobody's; a forged one; no vote at all; the first again.
+        let sent = [
+            vote(&stranger, &leader(), 2),
+            vote(&stranger, &stranger, 4),
+            forged,
+            transfer(),
+            vote(&stranger, &leader(), 2),
+        ];
+        for transaction in &sent {
+            let bytes = wincode::serialize(transaction).expect("bytes");
+            world.shared.writers.vote_packets.offer(Packet { from: ([127, 0, 0, 1], 9).into(), bytes });
+        }
+        settle(&mut stage);
+        let Some(VoteInput::SeenVotes(seen)) = voter.pop() else { panic!("no vote was seen") };
+        assert_eq!(seen.iter().map(|(account, block)| (*account, block.slot)).collect::<Vec<_>>(), [(VOTE, 2)]);
+        let taken: Vec<_> = std::iter::from_fn(|| transactions.pop()).collect();
+        assert_eq!(taken.len(), 2, "whether it may vote is the vote program's matter");
+        assert!(taken.iter().all(|taken| taken.is_vote));
+        assert_eq!(world.count("vote_port_repeated"), 1);
+        assert_eq!(world.count("vote_port_refused"), 2);
+        assert_eq!(world.shared.views.cluster_tip.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn bytes_behind_a_transaction_and_bad_signatures_are_refused() {
+        let (world, _, _) = world();
+        let rules = world.root.transaction_rules();
+        let mut bytes = wincode::serialize(&transfer()).expect("bytes");
+        let opened = open_transaction(&bytes, rules).expect("a good one");
+        assert!(!opened.is_vote && opened.transaction == transfer());
+        bytes.push(0);
+        assert!(open_transaction(&bytes, rules).is_none());
+        bytes.pop();
+        bytes[10] ^= 1;
+        assert!(open_transaction(&bytes, rules).is_none());
+        assert!(open_transaction(&[], rules).is_none());
+    }
+
+    #[test]
+    fn what_was_seen_is_bounded() {
+        let mut seen = Seen::new(8);
+        for n in 0u32..100 {
+            assert!(seen.is_new(&n.to_le_bytes()) && !seen.is_new(&n.to_le_bytes()));
+            assert!(seen.newer.len() + seen.older.len() <= 8);
+        }
+    }
+}

@@ -30,8 +30,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub fn complete(parent: Slot) -> Self {
-        Self { parent, received: 0, missing: Vec::new(), last_known: true, complete: true, age: Duration::MAX }
+    pub fn complete(parent: Slot, age: Duration) -> Self {
+        Self { parent, received: 0, missing: Vec::new(), last_known: true, complete: true, age }
     }
 }
 
@@ -53,16 +53,21 @@ pub(super) fn gaps(
     let mut connected: BTreeSet<Slot> = BTreeSet::from([root]);
     // The lowest slot that something hangs on and that is not here.
     let mut lowest_missing: Option<Slot> = None;
+    let mut is_loose = false;
     for (slot, state) in known {
         if connected.contains(&state.parent) {
             connected.insert(*slot);
         }
+        // Turbine may bring a child's first shred before its parent's.
+        let is_settled = state.age >= ORPHAN_AFTER;
+        is_loose |= is_settled && !connected.contains(slot);
         // What hangs on a slot below the root can never become part of the chain.
         let hangs = state.parent > root && !known.contains_key(&state.parent);
-        // Turbine may bring a child's first shred before its parent's.
-        let is_orphan = hangs && state.age >= ORPHAN_AFTER;
-        if is_orphan {
+        if hangs {
             lowest_missing = Some(lowest_missing.map_or(state.parent, |lowest| lowest.min(state.parent)));
+        }
+        let is_orphan = hangs && is_settled;
+        if is_orphan {
             gaps.insert(state.parent, nothing_of(state.parent));
         }
         if is_orphan || !state.complete {
@@ -81,7 +86,7 @@ pub(super) fn gaps(
     }
     let end = connected.last().copied().unwrap_or(root);
     let highest = known.keys().next_back().copied().unwrap_or(root);
-    let mut ahead_to = lowest_missing;
+    let mut ahead_to = lowest_missing.filter(|_| is_loose);
     if outlook.tip > highest.saturating_add(BEHIND_MIN) {
         // Nothing arrives although the cluster goes on: the newest slot brings its own ancestors.
         gaps.insert(outlook.tip, SlotGap { orphan: true, ..nothing_of(outlook.tip) });
@@ -113,7 +118,7 @@ const BEHIND_MIN: u64 = 4;
 const AHEAD_MAX: u64 = 96;
 /// Holes asked for at a time, the lowest first. Peers answer some ten thousand a second; who asks for more is refused and has
 /// to ask again.
-const HOLES_MAX: usize = 1_024;
+pub(super) const HOLES_MAX: usize = 1_024;
 const GAPS_MAX: usize = 1_024;
 
 #[cfg(test)]
@@ -129,7 +134,7 @@ mod tests {
             .map(|word| {
                 let (slot, rest) = word.split_once('<').unwrap();
                 let parent = rest.trim_end_matches(['!', '?', '*']).parse().unwrap();
-                let mut state = Known { received: 40, ..Known::complete(parent) };
+                let mut state = Known { received: 40, ..Known::complete(parent, Duration::MAX) };
                 if rest.contains('!') {
                     (state.complete, state.missing) = (false, vec![3]);
                 }
@@ -181,6 +186,11 @@ mod tests {
     }
 
     #[test]
+    fn both_ends_are_worked_on_while_the_loose_one_moves() {
+        check(10, 20, "11<10 17<16* 20<17", &[], "12? 13? 14? 15? 16?");
+    }
+
+    #[test]
     fn a_late_node_asks_for_what_it_heard_of() {
         check(10, 15, "", &[], "11? 12? 13? 14? 15?^");
         check(10, 14, "", &[], "");
@@ -195,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_lowest_holes_come_first() {
-        let state = Known { complete: false, missing: (0..400).collect(), ..Known::complete(10) };
+        let state = Known { complete: false, missing: (0..400).collect(), ..Known::complete(10, Duration::MAX) };
         let known = (11..20).map(|slot| (slot, Known { parent: slot - 1, ..state.clone() })).collect();
         let plan = gaps(&Outlook { root: 10, tip: 20, wanted: &BTreeSet::new() }, &known, |_| true);
         let holes: Vec<usize> = plan.iter().map(|gap| gap.missing.len()).collect();
