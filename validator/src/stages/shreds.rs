@@ -175,7 +175,11 @@ impl ShredStage {
             self.ledger.sync_slot(slot)?;
             let took = self.shared.clock.now().since(begun_at);
             if took > SYNC_USUAL_MAX {
-                tracing::warn!(slot, ms = took.as_millis(), "the ledger's disk is slow: our block is late by that much");
+                tracing::warn!(
+                    slot,
+                    ms = took.as_millis(),
+                    "the ledger's disk is slow: our block is late by that much"
+                );
             }
         }
         Ok(report)
