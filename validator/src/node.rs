@@ -363,7 +363,7 @@ pub(crate) fn starting_status(vault: &Vault) -> NodeStatus {
         term: None,
         tip: 0,
         cluster_tip: 0,
-        slots_behind: u64::MAX,
+        slots_behind: None,
         caught_up: false,
         root: 0,
         confirmed: 0,

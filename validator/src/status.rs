@@ -22,7 +22,8 @@ pub struct NodeStatus {
     /// Highest slot frozen here, and highest slot heard of.
     pub tip: Slot,
     pub cluster_tip: Slot,
-    pub slots_behind: u64,
+    /// Nothing while this node does not know where the cluster is.
+    pub slots_behind: Option<u64>,
     pub caught_up: bool,
     pub root: Slot,
     pub confirmed: Slot,

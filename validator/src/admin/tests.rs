@@ -114,7 +114,7 @@ fn status() -> NodeStatus {
         term: None,
         tip: 12,
         cluster_tip: 13,
-        slots_behind: 1,
+        slots_behind: Some(1),
         caught_up: true,
         root: 2,
         confirmed: 10,

@@ -24,13 +24,16 @@ pub fn monitor(ledger: &Path, args: &MonitorArgs) -> Result<(), Failure> {
 
 fn line(status: &NodeStatus) -> String {
     let or_dash = |value: Option<u64>| value.map_or("-".to_string(), |value| value.to_string());
+    let behind = match status.slots_behind {
+        Some(slots) => format!("{slots} behind"),
+        None => "the cluster's tip is not known yet".to_owned(),
+    };
     format!(
-        "{} {} | term {} | tip {} ({} behind) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}",
+        "{} {} | term {} | tip {} ({behind}) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}",
         status.role,
         status.identity,
         or_dash(status.term),
         status.tip,
-        status.slots_behind,
         status.confirmed,
         status.root,
         or_dash(status.last_vote),

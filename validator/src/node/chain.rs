@@ -1,7 +1,10 @@
 //! The chain this node starts from: its ledger folder, its genesis, the first bank.
 
 use {
-    crate::{config::Config, exit::Failure},
+    crate::{
+        config::Config,
+        exit::{Failure, Status},
+    },
     std::sync::Arc,
     tandem_bank::Bank,
     tandem_genesis::Genesis,
@@ -10,11 +13,11 @@ use {
 
 pub fn open_ledger(config: &Config) -> Result<(Ledger, LedgerReader), Failure> {
     let options = Options { recent_bytes_max: 16 << 20, code_bytes_max: 32 << 20 };
-    Ledger::open(&config.ledger, options).map_err(Failure::failed)
+    Ledger::open(&config.ledger, options).map_err(|error| Failure::caused(Status::Failed, &error))
 }
 
 pub fn load_genesis(config: &Config) -> Result<Genesis, Failure> {
-    let genesis = Genesis::load(&config.ledger).map_err(Failure::failed)?;
+    let genesis = Genesis::load(&config.ledger).map_err(|error| Failure::caused(Status::Failed, &error))?;
     if let Some(expected) = &config.expected_genesis_hash
         && genesis.hash != *expected
     {
@@ -40,7 +43,8 @@ pub fn load_genesis(config: &Config) -> Result<Genesis, Failure> {
 
 /// Slot 0, which every node makes from the genesis by itself.
 pub fn genesis_bank(genesis: &Genesis) -> Result<Arc<Bank>, Failure> {
-    let bank = Bank::from_genesis(&genesis.config, genesis.hash).map_err(Failure::failed)?;
+    let bank =
+        Bank::from_genesis(&genesis.config, genesis.hash).map_err(|error| Failure::caused(Status::Failed, &error))?;
     let slot_zero = genesis.slot_zero();
     for entry in &slot_zero.entries {
         bank.register_tick(&entry.hash);

@@ -31,6 +31,11 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, u64)> {
         ("last_vote_slot", "Slot of the last recorded vote, 0 for none", status.last_vote.unwrap_or_default()),
         ("peers", "Nodes heard of in gossip within a minute", status.peers as u64),
         ("root_slot", "Our root", status.root),
+        (
+            "slots_behind",
+            "Slots behind the cluster, 0 also while that is not known",
+            status.slots_behind.unwrap_or_default(),
+        ),
         ("term", "Term under which this node owns the identity, 0 for none", status.term.unwrap_or_default()),
         ("tip_slot", "Highest block replayed", status.tip),
         ("vote_own_p50_microseconds", "From bank frozen to vote on the wire, the store apart, median", path.own_p50_us),

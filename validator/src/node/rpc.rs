@@ -3,7 +3,7 @@
 use {
     crate::{
         config::Config,
-        exit::Failure,
+        exit::{Failure, Status},
         topology::{Parcel, Writers},
         views::Views,
     },
@@ -35,8 +35,8 @@ pub fn start(
             let status = views.status.load();
             match status.slots_behind {
                 _ if status.caught_up => Health::Ok,
-                u64::MAX => Health::Unknown,
-                slots => Health::Behind { slots },
+                Some(slots) => Health::Behind { slots },
+                None => Health::Unknown,
             }
         })
     };
@@ -65,7 +65,10 @@ pub fn start(
         events: views.events.clone(),
         faucet: faucet.map_err(|error| Failure::failed(format!("the faucet's keypair: {error}")))?,
     };
-    runtime.block_on(RpcServer::start(address, context)).map(Some).map_err(Failure::failed)
+    runtime
+        .block_on(RpcServer::start(address, context))
+        .map(Some)
+        .map_err(|error| Failure::caused(Status::Failed, &error))
 }
 
 /// First four bytes of the identifier of agave's feature set.

@@ -1,7 +1,13 @@
 //! The sockets of the node: bound early, so that a port in use is said before anything else happens.
 
 use {
-    crate::{config::Config, exit::Failure, stage::ExitLatch, topology::Writers, views::Views},
+    crate::{
+        config::Config,
+        exit::{Failure, Status},
+        stage::ExitLatch,
+        topology::Writers,
+        views::Views,
+    },
     std::{
         net::{SocketAddr, TcpListener},
         sync::{
@@ -44,8 +50,10 @@ impl Ports {
             Some(port) => UdpPort::bind(SocketAddr::new(network.bind, port), &options),
             None => bind_in_range(network.bind, range.clone(), 1, &options).map(|mut ports| ports.remove(0)),
         }
-        .map_err(Failure::failed)?;
-        let mut ports = bind_in_range(network.bind, range, IN_RANGE, &options).map_err(Failure::failed)?.into_iter();
+        .map_err(|error| Failure::caused(Status::Failed, &error))?;
+        let mut ports = bind_in_range(network.bind, range, IN_RANGE, &options)
+            .map_err(|error| Failure::caused(Status::Failed, &error))?
+            .into_iter();
         let mut next = || ports.next().ok_or_else(|| Failure::failed("too few ports in --dynamic-port-range"));
         let echo = TcpListener::bind(gossip.local_addr()).map_err(|error| {
             Failure::failed(format!("listening on TCP {} (ip echo): {error}", gossip.local_addr()))
@@ -78,7 +86,8 @@ impl Ports {
         receivers
             .into_iter()
             .map(|(port, name, link)| {
-                spawn_receiver(port, name, outlet(link), self.stop.clone(), Arc::default()).map_err(Failure::failed)
+                spawn_receiver(port, name, outlet(link), self.stop.clone(), Arc::default())
+                    .map_err(|error| Failure::caused(Status::Failed, &error))
             })
             .collect()
     }
@@ -110,27 +119,28 @@ impl Ports {
             .into_iter()
             .map(|port| {
                 let setup = QuicServerSetup {
-                    socket: port.socket().map_err(Failure::failed)?,
+                    socket: port.socket().map_err(|error| Failure::caused(Status::Failed, &error))?,
                     identity: tls.clone(),
                     stakes: stakes.clone(),
                     out: outlet(&writers.tpu_packets),
                     options: options.clone(),
                     counters: Arc::default(),
                 };
-                QuicServer::spawn(handle, setup).map_err(Failure::failed)
+                QuicServer::spawn(handle, setup).map_err(|error| Failure::caused(Status::Failed, &error))
             })
             .collect()
     }
 
     pub fn serve_echo(&self, handle: &Handle, shred_version: u16) -> Result<IpEchoServer, Failure> {
-        let listener = self.echo.try_clone().map_err(Failure::failed)?;
-        IpEchoServer::spawn(handle, listener, move || Some(shred_version), Arc::default()).map_err(Failure::failed)
+        let listener = self.echo.try_clone().map_err(|error| Failure::caused(Status::Failed, &error))?;
+        IpEchoServer::spawn(handle, listener, move || Some(shred_version), Arc::default())
+            .map_err(|error| Failure::caused(Status::Failed, &error))
     }
 
     pub fn quic_client(&self, handle: &Handle, tls: &TpuIdentity) -> Result<TpuSender, Failure> {
-        let socket = self.client.socket().map_err(Failure::failed)?;
-        let (sender, _task) =
-            TpuSender::spawn(handle, socket, tls, SenderOptions::usual(), Arc::default()).map_err(Failure::failed)?;
+        let socket = self.client.socket().map_err(|error| Failure::caused(Status::Failed, &error))?;
+        let (sender, _task) = TpuSender::spawn(handle, socket, tls, SenderOptions::usual(), Arc::default())
+            .map_err(|error| Failure::caused(Status::Failed, &error))?;
         Ok(sender)
     }
 

@@ -302,6 +302,8 @@ impl RoleStage {
             }),
         };
         self.stopwatch.forget();
+        // Whoever reads the status after the answer finds what the answer says.
+        self.publish_status();
         // The client may have gone.
         let _ = reply.send(answer);
     }

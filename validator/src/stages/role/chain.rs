@@ -53,11 +53,11 @@ impl ChainWatch {
         if !views.peers.load().is_empty() {
             self.peers_since.get_or_insert(now);
         }
-        let tip = bank.slot();
+        let (tip, cluster_tip) = (bank.slot(), views.cluster_tip.load(Relaxed));
         let status = ChainStatus {
             tip,
-            slots_behind: if self.knows_cluster(now) && tip >= self.replay_until {
-                views.cluster_tip.load(Relaxed).saturating_sub(tip)
+            slots_behind: if self.knows_cluster(now, cluster_tip) && tip >= self.replay_until {
+                cluster_tip.saturating_sub(tip)
             } else {
                 u64::MAX
             },
@@ -83,10 +83,18 @@ impl ChainWatch {
         self.last.unwrap_or_default()
     }
 
-    fn knows_cluster(&self, now: Tick) -> bool {
-        !self.has_entrypoints
-            || self.peers_since.is_some_and(|since| now.since(since) >= HEARD_FOR)
-            || now.since(Tick::ZERO) >= ALONE_AFTER && self.peers_since.is_none()
+    /// A node that joins must not take silence for "the cluster is at slot 0": it would vote on a fork of its own, and its
+    /// lockouts would keep it there for minutes. So it waits for a sign of the tip (a shred, a vote), and only when peers
+    /// stay silent, or there are none, is it among the first.
+    fn knows_cluster(&self, now: Tick, cluster_tip: Slot) -> bool {
+        if !self.has_entrypoints {
+            return true;
+        }
+        match self.peers_since {
+            Some(since) if cluster_tip > 0 => now.since(since) >= HEARD_FOR,
+            Some(since) => now.since(since) >= ALONE_AFTER,
+            None => now.since(Tick::ZERO) >= ALONE_AFTER,
+        }
     }
 
     /// Without a third of the stake nothing can be rooted.

@@ -21,7 +21,7 @@ impl RoleStage {
             term: self.machine.term().map(|term| term.0),
             tip: chain.processed.slot(),
             cluster_tip: views.cluster_tip.load(Relaxed).max(chain.processed.slot()),
-            slots_behind: status.slots_behind,
+            slots_behind: Some(status.slots_behind).filter(|slots| *slots != u64::MAX),
             caught_up: status.slots_behind <= CAUGHT_UP_SLOTS_MAX && (status.root_advancing || status.root_needs_us),
             root: views.root.load(Relaxed),
             confirmed: chain.confirmed.slot(),
