@@ -15,14 +15,34 @@ pub struct ChainWatch {
     root: Slot,
     root_moved_at: Option<Tick>,
     peers_since: Option<Tick>,
+    close: Since,
+    near: Since,
     last: Option<ChainStatus>,
     last_at: Tick,
+}
+
+/// Since when something has held without a break.
+#[derive(Default)]
+struct Since(Option<Tick>);
+
+impl Since {
+    fn note(&mut self, now: Tick, holds: bool) {
+        self.0 = if holds { self.0.or(Some(now)) } else { None };
+    }
+
+    fn lasts(&self, now: Tick, span: Duration) -> bool {
+        self.0.is_some_and(|since| now.since(since) >= span)
+    }
 }
 
 /// A root that has not moved for so long is not advancing. A leader's window lost by two voters in a row is under 4 s.
 const ROOT_STALE: Duration = Duration::from_secs(15);
 /// The cluster's tip is known once peers have had this long to send turbine shreds, votes, and slots.
 const HEARD_FOR: Duration = Duration::from_millis(1_500);
+/// A joiner follows the cluster when it was so close to its tip for so long, or at least near it for longer.
+const CLOSE_SLOTS_MAX: u64 = 1;
+const CLOSE_FOR: Duration = Duration::from_secs(2);
+const NEAR_FOR: Duration = Duration::from_secs(20);
 /// A node that finds nobody is alone, or the first.
 const ALONE_AFTER: Duration = Duration::from_secs(6);
 /// The machine hears at least this often, changed or not: its deadlines may hang on it.
@@ -36,6 +56,8 @@ impl ChainWatch {
             root: 0,
             root_moved_at: None,
             peers_since: None,
+            close: Since::default(),
+            near: Since::default(),
             last: None,
             last_at: Tick::ZERO,
         }
@@ -54,15 +76,18 @@ impl ChainWatch {
             self.peers_since.get_or_insert(now);
         }
         let (tip, cluster_tip) = (bank.slot(), views.cluster_tip.load(Relaxed));
+        let slots_behind = if self.knows_cluster(now, cluster_tip) && tip >= self.replay_until {
+            cluster_tip.saturating_sub(tip)
+        } else {
+            u64::MAX
+        };
+        self.close.note(now, slots_behind <= CLOSE_SLOTS_MAX);
+        self.near.note(now, slots_behind <= super::CAUGHT_UP_SLOTS_MAX);
         let status = ChainStatus {
             tip,
-            slots_behind: if self.knows_cluster(now, cluster_tip) && tip >= self.replay_until {
-                cluster_tip.saturating_sub(tip)
-            } else {
-                u64::MAX
-            },
+            slots_behind,
             root_advancing: self.root_moved_at.is_some_and(|at| now.since(at) < ROOT_STALE),
-            root_needs_us: self.root_needs_us(shared),
+            root_needs_us: self.follows(now, cluster_tip) && self.root_needs_us(shared),
             own_vote_on_chain: views
                 .vote_account
                 .and_then(|account| bank.vote_accounts().get(&account)?.state().last_voted_slot()),
@@ -77,6 +102,12 @@ impl ChainWatch {
         self.last = Some(status);
         self.last_at = now;
         Some(status)
+    }
+
+    /// Where no root moves, only following shows that this node is on the cluster's fork: a joiner that votes before it has
+    /// the others' blocks locks itself out on a fork of its own. A tip that nobody can deliver must not hold it for ever.
+    fn follows(&self, now: Tick, cluster_tip: Slot) -> bool {
+        !self.has_entrypoints || cluster_tip == 0 || self.close.lasts(now, CLOSE_FOR) || self.near.lasts(now, NEAR_FOR)
     }
 
     pub fn last(&self) -> ChainStatus {
