@@ -39,7 +39,8 @@ impl Since {
 const ROOT_STALE: Duration = Duration::from_secs(15);
 /// The cluster's tip is known once peers have had this long to send turbine shreds, votes, and slots.
 const HEARD_FOR: Duration = Duration::from_millis(1_500);
-/// A joiner follows the cluster when it was so close to its tip for so long, or at least near it for longer.
+/// A joiner follows the cluster when it was so close to its tip for so long, or at least near it for longer. Three slots instead
+/// of one let second voters claim on an empty chain while the first made its first blocks, and fork off.
 const CLOSE_SLOTS_MAX: u64 = 1;
 const CLOSE_FOR: Duration = Duration::from_secs(2);
 const NEAR_FOR: Duration = Duration::from_secs(20);
