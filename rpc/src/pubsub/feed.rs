@@ -1,7 +1,7 @@
 //! A subscriber and what has changed since it was told.
 
 use {
-    crate::context::{ChainEvent, Context},
+    crate::context::{ChainEvent, ChainView, Context},
     jsonrpsee::{PendingSubscriptionSink, SubscriptionSink},
     serde::Serialize,
     serde_json::value::to_raw_value,
@@ -16,6 +16,8 @@ pub struct Feed {
     sink: SubscriptionSink,
     events: Receiver<ChainEvent>,
     context: Arc<Context>,
+    /// Where the chain was before the subscriber was accepted. Let go at the first event: it keeps banks alive.
+    opened: Option<Arc<ChainView>>,
 }
 
 /// `None`, from each of these: the subscriber has gone or the node stops.
@@ -23,8 +25,18 @@ impl Feed {
     pub async fn open(pending: PendingSubscriptionSink, context: Arc<Context>) -> Option<Self> {
         // Subscribed before it is accepted: what happens in between is not missed.
         let events = context.events.subscribe();
+        let opened = Some(context.chain.load_full());
         let sink = pending.accept().await.ok()?;
-        Some(Self { sink, events, context })
+        Some(Self { sink, events, context, opened })
+    }
+
+    /// The block from which on changes are news: the one of before the subscriber was accepted, for it may have acted on
+    /// its acceptance already.
+    pub fn start(&self, commitment: Option<CommitmentConfig>) -> Arc<Bank> {
+        match &self.opened {
+            Some(view) => view.at(commitment).clone(),
+            None => self.context.bank(commitment),
+        }
     }
 
     /// The next event. A subscriber that cannot keep up loses events, not memory.
@@ -52,6 +64,7 @@ impl Feed {
 
     /// An event, or the news that some were lost.
     pub async fn wake(&mut self) -> Option<Option<ChainEvent>> {
+        self.opened = None;
         tokio::select! {
             () = self.sink.closed() => None,
             event = self.events.recv() => match event {

@@ -113,11 +113,12 @@ fn parse_account(params: &Params<'_>) -> Reply<(Pubkey, RpcAccountInfoConfig)> {
 
 /// Told is every write, even one that changed nothing, and the return to an older state on another fork
 /// (rpc_subscriptions.rs: filter_account_result).
-async fn account((key, config): (Pubkey, RpcAccountInfoConfig), mut feed: Feed, context: Arc<Context>) -> Option<()> {
+async fn account((key, config): (Pubkey, RpcAccountInfoConfig), mut feed: Feed, _: Arc<Context>) -> Option<()> {
     let encoding = config.encoding.unwrap_or(UiAccountEncoding::Binary);
-    let first = context.bank(config.commitment);
+    let first = feed.start(config.commitment);
     let mut tip = Tip::of(&first);
     let mut known: Slot = first.account_with_slot(&key).map_or(0, |(_, slot)| slot);
+    drop(first);
     loop {
         let bank = feed.tip(config.commitment, &mut tip).await?;
         let (account, slot) = bank.account_with_slot(&key).unwrap_or_default();
@@ -141,7 +142,7 @@ async fn program(
     mut feed: Feed,
     context: Arc<Context>,
 ) -> Option<()> {
-    let first = context.bank(config.commitment);
+    let first = feed.start(config.commitment);
     let (mut tip, mut told) = (Tip::of(&first), Told::up_to(first.slot()));
     drop(first);
     let (filters, encoding) = (Arc::new(filters), config.encoding.unwrap_or(UiAccountEncoding::Binary));
@@ -204,7 +205,7 @@ fn parse_logs(params: &Params<'_>) -> Reply<WantedLogs> {
 }
 
 async fn logs(wanted: WantedLogs, mut feed: Feed, context: Arc<Context>) -> Option<()> {
-    let first = context.bank(wanted.commitment);
+    let first = feed.start(wanted.commitment);
     let (mut tip, mut told) = (Tip::of(&first), Told::up_to(first.slot()));
     drop(first);
     loop {

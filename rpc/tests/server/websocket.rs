@@ -102,6 +102,21 @@ fn accounts_and_programs_tell_of_writes() {
 }
 
 #[test]
+fn a_write_right_after_the_subscription_is_told() {
+    let node = Node::start();
+    let mut client = Client::connect(&node);
+    let config = json!({ "commitment": "confirmed", "encoding": "base64" });
+    // Each round is a race between the subscription's task and the write.
+    for round in 1..=100 {
+        let account = client.subscribe("accountSubscribe", json!([key(50).to_string(), config]));
+        let bank = node.block(&[node.transfer(key(50), SOL)]);
+        node.confirm(&bank);
+        assert_eq!(client.expect("accountNotification", account)["value"]["lamports"], json!(round * SOL));
+        assert_eq!(client.call("accountUnsubscribe", json!([account]))["result"], true);
+    }
+}
+
+#[test]
 fn logs_slots_and_roots() {
     let node = Node::start();
     let mut client = Client::on(node.address);
