@@ -372,6 +372,7 @@ pub(crate) fn starting_status(vault: &Vault) -> NodeStatus {
         peers: 0,
         store: String::new(),
         last_handover: None,
+        last_step_down: None,
         vote_path: Default::default(),
         counters: Default::default(),
     }

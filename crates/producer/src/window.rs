@@ -219,6 +219,10 @@ impl Window {
                 out.push(Effect::Abandon { slot: producing.slot, why: Why::OtherFork });
             }
             self.producing = None;
+            if !self.allowed {
+                // Whoever waits for the end of this slot must not wait in vain.
+                out.push(Effect::Halted);
+            }
         }
         self.existing = self.existing.split_off(&reset.parent.saturating_add(1));
         self.refused = self.refused.split_off(&reset.parent.saturating_add(1));

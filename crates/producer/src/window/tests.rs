@@ -207,6 +207,16 @@ fn halting_finishes_or_abandons_and_claims_of_the_old_term_are_void() {
 }
 
 #[test]
+fn a_halted_slot_that_loses_to_another_fork_ends_the_wait_for_it() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(4, Event::Halt(Halt::AfterSlot), "");
+    run.at(20, reset(6, (8, 11)), "abandon 8 OtherFork, halted, anchor 28");
+    run.at(40, Event::Finished { slot: 8 }, "");
+}
+
+#[test]
 fn an_unpropagated_leader_waits() {
     let mut run = Run::new();
     run.at(0, Event::Reset(Reset { propagated: false, ..plain(7, (8, 11)) }), "anchor 32");

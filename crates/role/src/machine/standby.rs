@@ -41,6 +41,8 @@ enum Why {
     Restart,
     /// A claim without an answer turned out to have happened.
     Resumed,
+    /// The store that we had to stand by for answers again, and still names us.
+    StoreBack,
     /// The owner of this term was found dead.
     Automatic(Term),
 }
@@ -74,6 +76,7 @@ impl Pursuit {
             Why::Operator => "set-identity",
             Why::Restart => "restart",
             Why::Resumed => "claim found done",
+            Why::StoreBack => "the store is back and still names this machine",
             Why::Automatic(_) => "automatic: the owner is silent",
         }
     }
@@ -260,7 +263,7 @@ impl Machine {
         match pursuit.as_ref().map(|pursuit| &pursuit.step) {
             Some(Step::Waiting { .. }) => self.look_while_waiting(out),
             // Worth a look before the next poll is due; nobody waits for it, so once is enough.
-            None if self.claim_unresolved => self.poll_at = Some(now),
+            None if self.claim_unresolved || self.store_was_lost => self.poll_at = Some(now),
             Some(Step::Reading(_) | Step::WritingIntent(_) | Step::Claiming) | None => {}
         }
     }
@@ -269,8 +272,16 @@ impl Machine {
         let State::Standby(pursuit) = &mut self.state else { return };
         let Some(pursuit) = pursuit else {
             let ours = facts.owner.as_ref().is_some_and(|owner| owner.instance == self.instance && !owner.released);
-            if let (true, true, Some(identity)) = (ours, self.claim_unresolved, self.identity) {
-                self.pursue(now, identity, None, false, Why::Resumed, out);
+            // Somebody else has had it since, or was given it: from then on only an operator gives it to us.
+            self.store_was_lost &= ours;
+            let why = match (self.claim_unresolved, self.store_was_lost) {
+                (true, _) => Why::Resumed,
+                // With a claim we do not use we would only keep the other machine waiting.
+                (false, true) if self.caught_up() => Why::StoreBack,
+                (false, _) => return,
+            };
+            if let (true, Some(identity)) = (ours, self.identity) {
+                self.pursue(now, identity, None, false, why, out);
             }
             return;
         };
@@ -333,6 +344,12 @@ impl Machine {
         let asked = match why {
             Why::Operator => true,
             Why::Restart | Why::Resumed => false,
+            Why::StoreBack => {
+                return Approach::LeaveAlone(format!(
+                    "the store is back, but meanwhile {}: staying standby; use set-identity to take over",
+                    describe_owner(Some(owner))
+                ));
+            }
             Why::Automatic(term) if term == owner.term => return Approach::Claim,
             Why::Automatic(term) => {
                 return Approach::LeaveAlone(format!(
