@@ -498,7 +498,7 @@ fn the_old_owner_sees_the_change_by_its_watch() {
         "",
         "owner-changed => read\n store owner=me term=1 rev=5 tower=99 intent=1 => ACTIVE->HALT_LEAD; halt-lead",
     );
-    active_primary("", "owner-changed => read\n store owner=me term=2 rev=5 tower=99 intent=1");
+    active_primary("", "owner-changed => read\n store owner=me term=1 rev=5 tower=99 intent=9");
 }
 
 #[test]
@@ -628,7 +628,7 @@ fn store_loss_ends_the_process_or_the_role() {
          leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
          record-timeout               => lock; halt-vote; HALT_VOTE->LOCKED
          votes-settled                => speak-as junk
-         speaking junk                => LOCKED->STANDBY; reply 1 STANDBY term=1 vote=100 missed=0 in 0ms
+         speaking junk                => LOCKED->STANDBY; reply 1 STANDBY term=1 vote=none missed=0 in 0ms
          at 5000                      => read
          store owner=me term=1 rev=5 tower=101",
     );
