@@ -109,11 +109,13 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "preferred")]
     pub failback: Failback,
 
-    /// When another machine has taken our identity
+    /// When another machine has taken our identity: end with status 7, or stay and stand by under our own key, ready to be
+    /// promoted again with `set-identity`
     #[arg(long, value_enum, default_value = "exit")]
     pub on_identity_loss: OnLoss,
 
-    /// When the store cannot be written for --etcd-write-timeout
+    /// When the store cannot be written for --etcd-write-timeout: end with status 8, or stand by; when it is back and still
+    /// names this process, it goes on by itself
     #[arg(long, value_enum, default_value = "exit")]
     pub on_store_loss: OnLoss,
 

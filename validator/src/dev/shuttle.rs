@@ -119,8 +119,9 @@ impl Shuttle<'_> {
     /// To the machine that stands by, and back to rest.
     fn hand_over(&mut self, stop: bool) -> Result<(), Failure> {
         let (from, to) = (self.owner, if self.owner == PRIMARY { SECONDARY } else { PRIMARY });
+        // A pause comes when it likes, also in the middle of a leader slot.
         self.cluster.wait_for(to, "caught up on standby", STEP_TIME_MAX, |status| {
-            status.role == "STANDBY" && status.caught_up && is_idle(status)
+            status.role == "STANDBY" && status.caught_up && (stop || is_idle(status))
         })?;
         let kind = match (stop, self.unasked) {
             (true, _) => "stopped",
