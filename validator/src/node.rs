@@ -350,7 +350,7 @@ fn role_config_of(config: &Config, role: Role) -> role_config::Config {
         replay_deadline: Duration::from_secs(2),
         chain_tower_hold_slots: 64,
         standby_poll: Duration::from_secs(1),
-        release_poll: Duration::from_millis(50),
+        release_poll: Duration::from_millis(25),
     }
 }
 

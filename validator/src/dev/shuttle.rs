@@ -23,6 +23,8 @@ use {
 
 /// The identity is handed over when it has no leader slot within so many slots, as `wait-for-restart-window` has it.
 const IDLE_SLOTS: Slot = 3;
+/// And when the machine that takes over is at the tip: `catchup` would say so to an operator.
+const BEHIND_MAX: Slot = 1;
 /// How long a slot takes on this cluster.
 const SLOT_MS: u64 = 400;
 /// How long a node may take to do what the next handover waits for.
@@ -121,7 +123,8 @@ impl Shuttle<'_> {
         let (from, to) = (self.owner, if self.owner == PRIMARY { SECONDARY } else { PRIMARY });
         // A pause comes when it likes, also in the middle of a leader slot.
         self.cluster.wait_for(to, "caught up on standby", STEP_TIME_MAX, |status| {
-            status.role == "STANDBY" && status.caught_up && (stop || is_idle(status))
+            let at_the_tip = status.caught_up && status.slots_behind.is_some_and(|slots| slots <= BEHIND_MAX);
+            status.role == "STANDBY" && at_the_tip && (stop || is_idle(status))
         })?;
         let kind = match (stop, self.unasked) {
             (true, _) => "stopped",

@@ -189,6 +189,17 @@ fn set_identity_forced_with_the_owner_in_an_unknown_state() {
 }
 
 #[test]
+fn an_owner_that_lets_go_before_we_know_that_our_wish_is_written() {
+    secondary(
+        "set-identity                                        => read
+         store owner=alpha term=1 rev=5 tower=98             => intent alpha term=1 rev=5 2000ms
+         owner-changed owner=alpha:released term=1
+         intent-written                                      => read
+         store owner=alpha:released term=1 rev=9 tower=99    => claim over term=1 rev=9",
+    );
+}
+
+#[test]
 fn a_release_that_the_watch_missed_is_seen_by_looking() {
     secondary(
         "set-identity                                        => read

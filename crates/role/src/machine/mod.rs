@@ -166,7 +166,7 @@ impl Machine {
                 self.owner_changed(now, owner.as_deref(), out);
             }
             Event::IntentSeen(intent) => self.active_intent(now, &intent, out),
-            Event::IntentWritten => self.standby_intent_written(now),
+            Event::IntentWritten => self.standby_intent_written(now, out),
             Event::SetIdentity(wish) => self.set_identity(now, wish, out),
             Event::Promote { term, candidate } => self.promote(now, term, &candidate, out),
             Event::ClaimDone(claim) => self.claim_done(now, &claim, out),

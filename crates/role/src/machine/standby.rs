@@ -50,15 +50,25 @@ enum Why {
 #[derive(Debug)]
 enum Step {
     Reading(ReadId),
-    WritingIntent(Box<StoreFacts>),
-    Waiting { until: Tick, poll_at: Tick, reading: Option<ReadId>, facts: Box<StoreFacts> },
+    /// `owner_changed`: the owner was seen to change meanwhile. It learns of the wish by its own watch, perhaps before we
+    /// learn that the wish was written.
+    WritingIntent {
+        facts: Box<StoreFacts>,
+        owner_changed: bool,
+    },
+    Waiting {
+        until: Tick,
+        poll_at: Tick,
+        reading: Option<ReadId>,
+        facts: Box<StoreFacts>,
+    },
     Claiming,
 }
 
 impl Pursuit {
     pub fn next_deadline(&self) -> Option<Tick> {
         match &self.step {
-            Step::Reading(_) | Step::WritingIntent(_) | Step::Claiming => None,
+            Step::Reading(_) | Step::WritingIntent { .. } | Step::Claiming => None,
             Step::Waiting { until, reading: Some(_), .. } => Some(*until),
             Step::Waiting { until, poll_at, reading: None, .. } => Some(*until.min(poll_at)),
         }
@@ -256,15 +266,16 @@ impl Machine {
     }
 
     pub(super) fn standby_owner_changed(&mut self, now: Tick, owner: Option<&OwnerRecord>, out: &mut Vec<Effect>) {
-        let State::Standby(pursuit) = &self.state else { return };
+        let State::Standby(pursuit) = &mut self.state else { return };
         if let Some(owner) = owner {
             self.term_seen = self.term_seen.max(owner.term);
         }
-        match pursuit.as_ref().map(|pursuit| &pursuit.step) {
+        match pursuit.as_mut().map(|pursuit| &mut pursuit.step) {
             Some(Step::Waiting { .. }) => self.look_while_waiting(out),
+            Some(Step::WritingIntent { owner_changed, .. }) => *owner_changed = true,
             // Worth a look before the next poll is due; nobody waits for it, so once is enough.
             None if self.claim_unresolved || self.store_was_lost => self.poll_at = Some(now),
-            Some(Step::Reading(_) | Step::WritingIntent(_) | Step::Claiming) | None => {}
+            Some(Step::Reading(_) | Step::Claiming) | None => {}
         }
     }
 
@@ -304,7 +315,7 @@ impl Machine {
                     self.claim(now, facts, out);
                 }
             }
-            Step::Reading(_) | Step::Waiting { .. } | Step::WritingIntent(_) | Step::Claiming => {}
+            Step::Reading(_) | Step::Waiting { .. } | Step::WritingIntent { .. } | Step::Claiming => {}
         }
     }
 
@@ -432,15 +443,19 @@ impl Machine {
             deadline_ms,
             reason: pursuit.reason().into(),
         });
-        pursuit.step = Step::WritingIntent(Box::new(facts.clone()));
+        pursuit.step = Step::WritingIntent { facts: Box::new(facts.clone()), owner_changed: false };
     }
 
-    pub(super) fn standby_intent_written(&mut self, now: Tick) {
+    pub(super) fn standby_intent_written(&mut self, now: Tick, out: &mut Vec<Effect>) {
         let State::Standby(Some(pursuit)) = &mut self.state else { return };
-        let Step::WritingIntent(facts) = &pursuit.step else { return };
+        let Step::WritingIntent { facts, owner_changed } = &pursuit.step else { return };
         let until = now + self.config.intent_deadline;
         let poll_at = now + self.config.release_poll;
+        let owner_changed = *owner_changed;
         pursuit.step = Step::Waiting { until, poll_at, reading: None, facts: facts.clone() };
+        if owner_changed {
+            self.look_while_waiting(out);
+        }
     }
 
     fn claim(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
@@ -462,7 +477,7 @@ impl Machine {
     pub(super) fn claim_refused(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
         let State::Standby(Some(pursuit)) = &self.state else { return };
         match pursuit.step {
-            Step::Claiming | Step::WritingIntent(_) => {}
+            Step::Claiming | Step::WritingIntent { .. } => {}
             Step::Reading(_) | Step::Waiting { .. } => return,
         }
         let free = facts.owner.as_ref().is_none_or(|owner| owner.released || self.is_me(owner));
@@ -504,14 +519,14 @@ impl Machine {
         let State::Standby(Some(pursuit)) = &mut self.state else { return };
         match (&mut pursuit.step, call) {
             (Step::Reading(asked), StoreCall::Read(read)) if *asked == read => {}
-            (Step::WritingIntent(_), StoreCall::Intent) | (Step::Claiming, StoreCall::Claim) => {}
+            (Step::WritingIntent { .. }, StoreCall::Intent) | (Step::Claiming, StoreCall::Claim) => {}
             (Step::Waiting { reading, poll_at, .. }, StoreCall::Read(read)) if *reading == Some(read) => {
                 *reading = None;
                 *poll_at = now + self.config.release_poll;
                 return;
             }
             // The answer to something that was overtaken: a look, say, that was still out when the claim was made.
-            (Step::Reading(_) | Step::WritingIntent(_) | Step::Waiting { .. } | Step::Claiming, _) => return,
+            (Step::Reading(_) | Step::WritingIntent { .. } | Step::Waiting { .. } | Step::Claiming, _) => return,
         }
         let objection = Objection {
             kind: RefusedKind::StoreUnavailable,
