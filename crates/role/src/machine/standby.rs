@@ -50,6 +50,11 @@ enum Why {
 #[derive(Debug)]
 enum Step {
     Reading(ReadId),
+    /// An owner that lets go cannot take it back while we catch up, so we do that before we ask.
+    CatchingUp {
+        facts: Box<StoreFacts>,
+        until: Tick,
+    },
     /// `owner_changed`: the owner was seen to change meanwhile. It learns of the wish by its own watch, perhaps before we
     /// learn that the wish was written.
     WritingIntent {
@@ -69,6 +74,7 @@ impl Pursuit {
     pub fn next_deadline(&self) -> Option<Tick> {
         match &self.step {
             Step::Reading(_) | Step::WritingIntent { .. } | Step::Claiming => None,
+            Step::CatchingUp { until, .. } => Some(*until),
             Step::Waiting { until, reading: Some(_), .. } => Some(*until),
             Step::Waiting { until, poll_at, reading: None, .. } => Some(*until.min(poll_at)),
         }
@@ -212,7 +218,19 @@ impl Machine {
         self.state = State::Standby(Some(Box::new(pursuit)));
     }
 
+    /// Asks the owner once its last vote, as we read it, is on a block we have, or patience ends.
+    fn catch_up_then_ask(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        let tip = self.chain.tip;
+        let State::Standby(Some(pursuit)) = &self.state else { return };
+        let Step::CatchingUp { facts, until } = &pursuit.step else { return };
+        if now >= *until || facts.tower_last_vote <= Some(tip) {
+            let facts = facts.clone();
+            self.ask(&facts, out);
+        }
+    }
+
     pub(super) fn standby_chain(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        self.catch_up_then_ask(now, out);
         let State::Standby(None) = self.state else { return };
         let Some(identity) = self.identity else { return };
         if self.claims_by_itself && self.caught_up() && now >= self.claims_after {
@@ -244,6 +262,7 @@ impl Machine {
     }
 
     fn waiting_timer(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        self.catch_up_then_ask(now, out);
         let State::Standby(Some(pursuit)) = &self.state else { return };
         let Step::Waiting { until, poll_at, reading, facts } = &pursuit.step else { return };
         if now >= *until {
@@ -275,7 +294,8 @@ impl Machine {
             Some(Step::WritingIntent { owner_changed, .. }) => *owner_changed = true,
             // Worth a look before the next poll is due; nobody waits for it, so once is enough.
             None if self.claim_unresolved || self.store_was_lost => self.poll_at = Some(now),
-            Some(Step::Reading(_) | Step::Claiming) | None => {}
+            // Who is asked then is looked at when the wish is written.
+            Some(Step::Reading(_) | Step::CatchingUp { .. } | Step::Claiming) | None => {}
         }
     }
 
@@ -315,7 +335,11 @@ impl Machine {
                     self.claim(now, facts, out);
                 }
             }
-            Step::Reading(_) | Step::Waiting { .. } | Step::WritingIntent { .. } | Step::Claiming => {}
+            Step::Reading(_)
+            | Step::CatchingUp { .. }
+            | Step::Waiting { .. }
+            | Step::WritingIntent { .. }
+            | Step::Claiming => {}
         }
     }
 
@@ -327,7 +351,13 @@ impl Machine {
         }
         match self.approach_to(facts) {
             Approach::Claim => self.claim(now, facts, out),
-            Approach::Ask => self.ask(facts, out),
+            Approach::Ask => {
+                let State::Standby(Some(pursuit)) = &mut self.state else { return };
+                // A dead owner's last block may never come: the operator must not wait much longer for it than for the owner.
+                let until = now + self.config.intent_deadline / 4;
+                pursuit.step = Step::CatchingUp { facts: Box::new(facts.clone()), until };
+                self.catch_up_then_ask(now, out);
+            }
             Approach::LeaveAlone(why) => {
                 self.claims_by_itself = false;
                 self.enter(State::Standby(None), &why, out);
@@ -478,7 +508,7 @@ impl Machine {
         let State::Standby(Some(pursuit)) = &self.state else { return };
         match pursuit.step {
             Step::Claiming | Step::WritingIntent { .. } => {}
-            Step::Reading(_) | Step::Waiting { .. } => return,
+            Step::Reading(_) | Step::CatchingUp { .. } | Step::Waiting { .. } => return,
         }
         let free = facts.owner.as_ref().is_none_or(|owner| owner.released || self.is_me(owner));
         if !free {
@@ -526,7 +556,14 @@ impl Machine {
                 return;
             }
             // The answer to something that was overtaken: a look, say, that was still out when the claim was made.
-            (Step::Reading(_) | Step::WritingIntent { .. } | Step::Waiting { .. } | Step::Claiming, _) => return,
+            (
+                Step::Reading(_)
+                | Step::CatchingUp { .. }
+                | Step::WritingIntent { .. }
+                | Step::Waiting { .. }
+                | Step::Claiming,
+                _,
+            ) => return,
         }
         let objection = Objection {
             kind: RefusedKind::StoreUnavailable,
