@@ -101,7 +101,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     pub etcd_write_timeout: u64,
 
-    /// How long a planned takeover waits for the owner to release, in milliseconds
+    /// How long a takeover waits for the owner to release before it goes through anyway, in milliseconds; with 0 the owner is
+    /// not even asked
     #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pub intent_deadline: u64,
 

@@ -326,7 +326,7 @@ fn machine(words: &Words) -> Machine {
         on_store_loss: on("store-loss-standby"),
         require_tower: words.has("require-tower"),
         store_is_exclusive: words.has("file-store"),
-        intent_deadline: Duration::from_millis(2000),
+        intent_deadline: Duration::from_millis(if words.has("unasked") { 0 } else { 2000 }),
         caught_up_slots_max: 8,
         replay_deadline: Duration::from_millis(10_000),
         chain_tower_hold_slots: 64,

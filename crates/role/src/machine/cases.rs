@@ -210,6 +210,17 @@ fn a_standby_behind_the_owner_catches_up_before_it_asks() {
 }
 
 #[test]
+fn without_any_patience_the_owner_is_not_asked() {
+    check(
+        "node secondary unasked
+         chain tip=100
+         set-identity                                        => read
+         store owner=alpha term=1 rev=5 tower=98             => claim over term=1 rev=5
+         claim-refused owner=gamma term=2 rev=9 tower=98     => refuse 1 TakenMeanwhile",
+    );
+}
+
+#[test]
 fn an_owner_that_lets_go_before_we_know_that_our_wish_is_written() {
     secondary(
         "set-identity                                        => read

@@ -351,6 +351,8 @@ impl Machine {
         }
         match self.approach_to(facts) {
             Approach::Claim => self.claim(now, facts, out),
+            // Who would not wait for the answer need not ask.
+            Approach::Ask if self.config.intent_deadline.is_zero() => self.claim(now, facts, out),
             Approach::Ask => {
                 let State::Standby(Some(pursuit)) = &mut self.state else { return };
                 // A dead owner's last block may never come: the operator must not wait much longer for it than for the owner.
