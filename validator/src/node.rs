@@ -350,7 +350,7 @@ fn role_config_of(config: &Config, role: Role) -> role_config::Config {
         replay_deadline: Duration::from_secs(2),
         chain_tower_hold_slots: 64,
         standby_poll: Duration::from_secs(1),
-        release_poll: Duration::from_millis(50),
+        release_poll: Duration::from_millis(25),
     }
 }
 
@@ -372,6 +372,7 @@ pub(crate) fn starting_status(vault: &Vault) -> NodeStatus {
         peers: 0,
         store: String::new(),
         last_handover: None,
+        last_step_down: None,
         vote_path: Default::default(),
         counters: Default::default(),
     }

@@ -33,6 +33,9 @@ pub struct NodeStatus {
     pub store: String,
     /// The last takeover by this process, when there was one.
     pub last_handover: Option<HandoverReport>,
+    /// The last time this process stopped speaking for the identity, when there was one.
+    #[serde(default)]
+    pub last_step_down: Option<StepDownReport>,
     /// How long votes take, the store apart.
     pub vote_path: VotePathReport,
     /// Counters by name: what was received, dropped, refused.
@@ -60,9 +63,22 @@ pub struct HandoverReport {
     pub last_vote_slot: Option<Slot>,
     /// When it was asked for (Unix nanoseconds; information only).
     pub requested_unix_nanos: u64,
+    /// When the store's word that the claim is durable arrived here; nothing when no claim was made.
+    #[serde(default)]
+    pub claimed_unix_nanos: Option<u64>,
     /// From the request until this node may vote and lead.
     pub ms: f64,
     pub phases_ms: BTreeMap<String, f64>,
     /// Blocks between the adopted tower's last vote and this node's tip: what the identity has not voted on yet.
     pub slots_missed: u64,
+}
+
+/// How this process stopped speaking for the identity.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StepDownReport {
+    /// The term that ended.
+    pub term: Option<u64>,
+    pub why: String,
+    /// From this moment on every signature for the identity fails (Unix nanoseconds).
+    pub locked_unix_nanos: u64,
 }

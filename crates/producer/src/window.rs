@@ -64,6 +64,9 @@ pub enum Event {
     /// The role machine lets us lead (new term: earlier claims are void).
     Allow,
     Halt(Halt),
+    /// This process did not run for a while (it was stopped, its machine was suspended). Whoever waited for us has gone on
+    /// since, perhaps another machine in our name: what was claimed before is not used any more.
+    Slept,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +86,7 @@ pub enum Why {
     Exists,
     NotPropagated,
     Late,
+    Slept,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,7 +107,8 @@ pub enum Effect {
         parent: Slot,
         max_tick_height: u64,
     },
-    /// Stop making this block; what was sent is closed with a last-in-slot batch.
+    /// Stop making this block; what was sent is closed with a last-in-slot batch, unless the slot exists elsewhere, or
+    /// we slept: then nothing more is signed.
     Abandon {
         slot: Slot,
         why: Why,
@@ -184,6 +189,7 @@ impl Window {
             Event::Finished { slot } => self.handle_finished(slot, out),
             Event::Allow => self.handle_allow(),
             Event::Halt(halt) => self.handle_halt(halt, out),
+            Event::Slept => self.handle_slept(out),
         }
         self.advance(out);
     }
@@ -219,6 +225,10 @@ impl Window {
                 out.push(Effect::Abandon { slot: producing.slot, why: Why::OtherFork });
             }
             self.producing = None;
+            if !self.allowed {
+                // Whoever waits for the end of this slot must not wait in vain.
+                out.push(Effect::Halted);
+            }
         }
         self.existing = self.existing.split_off(&reset.parent.saturating_add(1));
         self.refused = self.refused.split_off(&reset.parent.saturating_add(1));
@@ -298,6 +308,16 @@ impl Window {
         }
     }
 
+    fn handle_slept(&mut self, out: &mut Vec<Effect>) {
+        self.forget_claims();
+        let Some(producing) = self.producing.take() else { return };
+        self.anchor = None;
+        out.push(Effect::Abandon { slot: producing.slot, why: Why::Slept });
+        if !self.allowed {
+            out.push(Effect::Halted);
+        }
+    }
+
     fn forget_claims(&mut self) {
         self.claim_pending = None;
         self.claimed.clear();
@@ -322,7 +342,7 @@ impl Window {
                     Why::Unclaimed => self.claim(slot, out),
                     // This slot is lost; the next one should not start by waiting for its claim.
                     Why::Refused | Why::Exists => self.claim(slot.saturating_add(1), out),
-                    Why::Halted | Why::OtherFork | Why::NotPropagated | Why::Late => {}
+                    Why::Halted | Why::OtherFork | Why::NotPropagated | Why::Late | Why::Slept => {}
                 }
             }
             Readiness::Past => self.report_missed_below(Slot::MAX, out),

@@ -332,6 +332,14 @@ impl PromiseStore {
         }
     }
 
+    /// The audit entry of our term will have this reason when it is next written, as a release does: the next owner
+    /// waits for that one transaction, not for two.
+    pub fn explain(&mut self, reason: String) {
+        if let Ok(tenure) = &mut self.tenure {
+            tenure.log.reason = reason;
+        }
+    }
+
     /// Replaces the reason in our own term's audit entry, say by one with the timings of the hand-over.
     pub fn write_log(&mut self, reason: String) -> Result<(), StoreError> {
         let Ok(tenure) = &mut self.tenure else { return Err(StoreError::NotOwner) };

@@ -367,6 +367,7 @@ fn intents_logs_and_history() {
     assert_eq!(standby.write_intent(snapshot.owner_revision, intent.clone()), Ok(None));
     assert_eq!(active.read().unwrap().intent, Some(intent.clone()));
     active.write_log("restart, 25 ms".into()).unwrap();
+    active.explain("restart, 26 ms".into());
     let _ = active.claim_leader_slot(3).unwrap();
     active.release(UnixMillis(99)).unwrap();
     let changed = standby.write_intent(snapshot.owner_revision, intent).unwrap().unwrap();
@@ -375,7 +376,7 @@ fn intents_logs_and_history() {
     let history = standby.history().unwrap();
     let told: Vec<_> =
         history.iter().map(|log| (log.term.0, log.reason.as_str(), log.last_vote_slot, log.watermark)).collect();
-    assert_eq!(told, [(1, "restart, 25 ms", Some(7), Some(3)), (2, "test", None, None)]);
+    assert_eq!(told, [(1, "restart, 26 ms", Some(7), Some(3)), (2, "test", None, None)]);
     assert_eq!(history[0].released_at, Some(UnixMillis(99)));
     assert_eq!(standby.write_log(String::new()), Ok(()));
 }

@@ -122,6 +122,7 @@ fn status() -> NodeStatus {
         next_leader_slot: None,
         peers: 3,
         store: "file".into(),
+        last_step_down: None,
         last_handover: None,
         vote_path: VotePathReport::default(),
         counters: BTreeMap::new(),

@@ -75,6 +75,18 @@ pub struct DevArgs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     pub transfers_per_second: u32,
 
+    /// Hand the identity over N times, back and forth between the two running nodes, without a restart; report and end
+    #[arg(long, value_name = "N", conflicts_with = "failover_demo", value_parser = clap::value_parser!(u32).range(1..))]
+    pub handovers: Option<u32>,
+
+    /// So many of the --handovers are from an owner that is stopped (SIGSTOP) before and woken up after
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "handovers")]
+    pub stops: u32,
+
+    /// The owner is not asked to let go: the --handovers show how soon it notices
+    #[arg(long, requires = "handovers")]
+    pub unasked: bool,
+
     /// Planned handovers to measure after the demonstration (for the benchmark)
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub planned_handovers: u32,

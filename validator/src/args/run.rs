@@ -101,7 +101,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     pub etcd_write_timeout: u64,
 
-    /// How long a planned takeover waits for the owner to release, in milliseconds
+    /// How long a takeover waits for the owner to release before it goes through anyway, in milliseconds; with 0 the owner is
+    /// not even asked
     #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pub intent_deadline: u64,
 
@@ -109,11 +110,13 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "preferred")]
     pub failback: Failback,
 
-    /// When another machine has taken our identity
+    /// When another machine has taken our identity: end with status 7, or stay and stand by under our own key, ready to be
+    /// promoted again with `set-identity`
     #[arg(long, value_enum, default_value = "exit")]
     pub on_identity_loss: OnLoss,
 
-    /// When the store cannot be written for --etcd-write-timeout
+    /// When the store cannot be written for --etcd-write-timeout: end with status 8, or stand by; when it is back and still
+    /// names this process, it goes on by itself
     #[arg(long, value_enum, default_value = "exit")]
     pub on_store_loss: OnLoss,
 

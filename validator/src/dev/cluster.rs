@@ -44,7 +44,8 @@ pub struct Cluster {
     pub pair_identity: Pubkey,
     pub vote_account: Pubkey,
     dir: PathBuf,
-    etcd_flags: Vec<String>,
+    /// Of both machines of the pair.
+    pair_flags: Vec<String>,
 }
 
 pub const VOTER_A: usize = 0;
@@ -60,7 +61,13 @@ const STAKES: [u64; 3] = [4_000_000_000_000, 4_000_000_000_000, 2_000_000_000_00
 
 impl Cluster {
     /// Makes keys and a genesis, and a ledger folder for each node. Starts nothing.
-    pub fn prepare(dir: &Path, base_port: u16, etcd: &Etcd, pki: &Pki) -> Result<Self, Failure> {
+    pub fn prepare(
+        dir: &Path,
+        base_port: u16,
+        etcd: &Etcd,
+        pki: &Pki,
+        mut pair_flags: Vec<String>,
+    ) -> Result<Self, Failure> {
         let keys = dir.join("keys");
         let pair_identity = new_key(&keys, "validator-keypair")?;
         let vote_account = new_key(&keys, "vote-account-keypair")?;
@@ -93,7 +100,8 @@ impl Cluster {
                 ports,
             });
         }
-        Ok(Self { dir: dir.to_owned(), keys, nodes, pair_identity, vote_account, etcd_flags: etcd_flags(etcd, pki) })
+        pair_flags.extend(etcd_flags(etcd, pki));
+        Ok(Self { dir: dir.to_owned(), keys, nodes, pair_identity, vote_account, pair_flags })
     }
 
     /// The flags a node is started with: for the pair, those of Solana's failover guide (docs/book).
@@ -127,10 +135,10 @@ impl Cluster {
         }
         match node.part {
             Part::Voter => {}
-            Part::Primary => flags.extend(self.etcd_flags.iter().cloned()),
+            Part::Primary => flags.extend(self.pair_flags.iter().cloned()),
             Part::Secondary => {
                 flags.push("--no-check-vote-account".to_owned());
-                flags.extend(self.etcd_flags.iter().cloned());
+                flags.extend(self.pair_flags.iter().cloned());
             }
         }
         flags

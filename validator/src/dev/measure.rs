@@ -48,8 +48,21 @@ struct Evidence {
 }
 
 pub fn handovers(cluster: &Cluster, triggers: &[Trigger]) -> Result<Vec<HandoverRecord>, Failure> {
+    measure(cluster, triggers).map(|measured| measured.handovers)
+}
+
+#[derive(Default)]
+pub struct Measured {
+    pub handovers: Vec<HandoverRecord>,
+    /// Blocks that stayed, from the first trigger to the last vote.
+    pub blocks: u64,
+    /// Of these, those the identity never voted for, for whatever reason.
+    pub blocks_without_vote: u64,
+}
+
+pub fn measure(cluster: &Cluster, triggers: &[Trigger]) -> Result<Measured, Failure> {
     if triggers.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Measured::default());
     }
     let machines: BTreeSet<usize> = triggers.iter().flat_map(|trigger| [trigger.from, trigger.to]).collect();
     let mut released = HashMap::new();
@@ -66,7 +79,16 @@ pub fn handovers(cluster: &Cluster, triggers: &[Trigger]) -> Result<Vec<Handover
         let (from, to) = (&cluster.nodes[trigger.from].name, &cluster.nodes[trigger.to].name);
         records.push(record(trigger, (from, to), &evidence, before, after));
     }
-    Ok(records)
+    let voted: BTreeSet<Slot> =
+        evidence.released.values().flat_map(|released| released.votes.iter().map(|vote| vote.slot)).collect();
+    let first = triggers.iter().find_map(|trigger| trigger.report.last_vote_slot).unwrap_or_default();
+    let last = voted.last().copied().unwrap_or_default();
+    let span = || evidence.chain.iter().filter(|slot| (first..=last).contains(slot));
+    Ok(Measured {
+        handovers: records,
+        blocks: span().count() as u64,
+        blocks_without_vote: span().filter(|slot| !voted.contains(slot)).count() as u64,
+    })
 }
 
 fn record(
@@ -84,7 +106,9 @@ fn record(
     let old_votes = from.votes.iter().filter(|event| first_new.is_none_or(|new| event.unix_nanos < new.unix_nanos));
     let last_old = old_votes.map(|event| event.slot).max();
     let last_known = evidence.chain.last().copied().unwrap_or_default();
-    let end = first_new.map_or(last_known, |new| new.slot + SLOTS_AFTER).min(last_known);
+    // What comes after the next handover is counted there.
+    let last_new = within(&to.votes, &after).map(|event| event.slot).max().unwrap_or(last_known);
+    let end = first_new.map_or(last_known, |new| new.slot + SLOTS_AFTER).min(last_known).min(last_new);
     let gap = last_old.map_or(end, |slot| slot + 1)..end + 1;
     let voted = |slot: &Slot| evidence.released.values().any(|one| one.votes.iter().any(|vote| vote.slot == *slot));
     HandoverRecord {
@@ -194,6 +218,13 @@ mod tests {
     fn blocks_nobody_voted_on_and_slots_nobody_led_are_missed() {
         let record = judge(&[(900, 10)], &[(3_000, 15), (3_400, 16)], &[10, 11, 13, 14, 15, 16], &[12, 13, 20]);
         assert_eq!((record.slots_missed, record.leader_slots_missed), (3, 1), "11, 13, 14; and 12");
+    }
+
+    #[test]
+    fn what_comes_after_the_next_handover_is_counted_there() {
+        let votes = [(1_100, 12), (1_500, 13)];
+        let record = judge(&[(900, 11)], &votes, &[11, 12, 13, 14, 15], &[]);
+        assert_eq!(record.slots_missed, 0, "the new owner's own successor misses 14 and 15, if anybody does");
     }
 
     #[test]

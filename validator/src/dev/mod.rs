@@ -9,12 +9,15 @@ pub mod pki;
 mod process;
 mod report;
 mod sampler;
+mod shuttle;
+mod shuttle_report;
 mod story;
 
 use {
     crate::{args::DevArgs, exit::Failure},
     cluster::Cluster,
     report::Report,
+    shuttle_report::ShuttleReport,
     std::{
         fs,
         path::{Path, PathBuf},
@@ -27,6 +30,9 @@ pub fn run(args: &DevArgs) -> Result<(), Failure> {
     let folder = Folder::open(args.dir.as_deref())?;
     if args.failover_demo {
         return demonstrate(&folder.path, args);
+    }
+    if let Some(handovers) = args.handovers {
+        return shuttle(&folder.path, args, handovers);
     }
     let mut playground = Playground::start(&folder.path, args)?;
     playground.cluster.print_hints()?;
@@ -42,14 +48,44 @@ fn demonstrate(folder: &Path, args: &DevArgs) -> Result<(), Failure> {
         Err(failure) => Report::of_failure(&failure, started.elapsed().as_secs_f64()),
     };
     print!("\n{}", report.text());
-    if let Some(path) = &args.json {
-        let json = serde_json::to_string_pretty(&report).map_err(Failure::failed)?;
-        fs::write(path, json + "\n").map_err(|error| Failure::failed(format!("--json {}: {error}", path.display())))?;
-    }
+    write_json(args, &report)?;
     if report.passed() {
         return Ok(());
     }
     Err(Failure::failed(format!("the demonstration failed: {}", report.failures.join("; "))))
+}
+
+/// The same for many handovers without a restart.
+fn shuttle(folder: &Path, args: &DevArgs, handovers: u32) -> Result<(), Failure> {
+    let started = Instant::now();
+    let report = match Playground::start(folder, args) {
+        Ok(mut playground) => shuttle::play(&mut playground.cluster, args, handovers, started),
+        Err(failure) => ShuttleReport::of_failure(&failure, started.elapsed().as_secs_f64()),
+    };
+    print!("\n{}", report.text());
+    write_json(args, &report)?;
+    if report.failures.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("the handovers failed: {}", report.failures.join("; "))))
+}
+
+fn write_json(args: &DevArgs, report: &impl serde::Serialize) -> Result<(), Failure> {
+    let Some(path) = &args.json else { return Ok(()) };
+    let json = serde_json::to_string_pretty(report).map_err(Failure::failed)?;
+    fs::write(path, json + "\n").map_err(|error| Failure::failed(format!("--json {}: {error}", path.display())))
+}
+
+/// How the pair is started for what is to be shown.
+fn pair_flags(args: &DevArgs) -> Vec<String> {
+    let mut flags: Vec<&str> = Vec::new();
+    if args.handovers.is_some() {
+        flags.extend(["--on-identity-loss", "standby", "--on-store-loss", "standby"]);
+    }
+    if args.unasked {
+        flags.extend(["--intent-deadline", "0"]);
+    }
+    flags.into_iter().map(str::to_owned).collect()
 }
 
 /// Everything that runs. The nodes are stopped before the store they release their identities in.
@@ -65,7 +101,8 @@ impl Playground {
         let pki = pki::Pki::create(&folder.join("certs"))?;
         let etcd = etcd::Etcd::start(folder, &pki, args.base_port)?;
         println!("making keys and a genesis: two voters with 80 % of the stake, and the pair");
-        let mut playground = Self { cluster: Cluster::prepare(folder, args.base_port, &etcd, &pki)?, etcd };
+        let cluster = Cluster::prepare(folder, args.base_port, &etcd, &pki, pair_flags(args))?;
+        let mut playground = Self { cluster, etcd };
         story::start_cluster(&mut playground.cluster)?;
         println!("{:<10} {}", "etcd", playground.etcd.endpoints.join(" "));
         for node in &playground.cluster.nodes {

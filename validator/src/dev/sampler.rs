@@ -144,7 +144,7 @@ fn ask(ledger: &Path) -> Option<(NodeStatus, u32)> {
 }
 
 /// Processor ticks used and resident megabytes of a process, from /proc.
-fn usage(pid: u32) -> Option<(u64, u64)> {
+pub fn usage(pid: u32) -> Option<(u64, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;

@@ -39,12 +39,15 @@ pub struct ProducerStage {
     claims: HashMap<Slot, LeaderSlotClaim>,
     block: Option<Block>,
     effects: Vec<Effect>,
+    stepped_at: Option<Tick>,
 }
 
 /// How long before its start a slot is claimed: an etcd transaction with room for a retry.
 const CLAIM_LEAD: Duration = Duration::from_millis(150);
 /// Hashes made between looks at the links: about a fifth of a millisecond.
 const HASHES_A_SLICE: u64 = 2_000;
+/// A stage looks at its links five times a second at least. Whoever does not for so long was stopped.
+const SLEPT: Duration = Duration::from_secs(1);
 /// Transactions taken in between looks at the clock.
 const INTAKE_A_STEP: usize = 64;
 
@@ -64,6 +67,7 @@ impl ProducerStage {
             claims: HashMap::new(),
             block: None,
             effects: Vec::new(),
+            stepped_at: None,
         }
     }
 
@@ -131,7 +135,7 @@ impl ProducerStage {
             Effect::Start { slot, parent, max_tick_height } => self.start(now, slot, parent, max_tick_height)?,
             Effect::Abandon { slot, why } => {
                 tracing::info!(slot, ?why, "own block abandoned");
-                self.drop_block(now, why != Why::Exists)?;
+                self.drop_block(now, !matches!(why, Why::Exists | Why::Slept))?;
             }
             Effect::Missed { slot, why } => {
                 tracing::debug!(slot, ?why, "own leader slot missed");
@@ -310,6 +314,13 @@ fn send_batch(shared: &Shared, block: &mut Block, batch: &Batch) -> Result<(), F
 impl Stage for ProducerStage {
     fn step(&mut self, now: Tick) -> Result<Progress, Failure> {
         let mut busy = false;
+        // Before anything is signed: the role stage may hear only later that another machine has taken over.
+        if self.stepped_at.replace(now).is_some_and(|before| now.since(before) > SLEPT) {
+            tracing::warn!("this process did not run for more than {SLEPT:?}: claimed leader slots are given up");
+            self.claims.clear();
+            self.window.handle(now, Event::Slept, &mut self.effects);
+            self.run_effects(now)?;
+        }
         while let Some(input) = self.inbox.pop() {
             self.take(now, input)?;
             self.run_effects(now)?;

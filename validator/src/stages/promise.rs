@@ -265,9 +265,7 @@ impl PromiseStage {
             StoreCommand::Release { reason } => {
                 self.permit = None;
                 let Some(store) = &mut self.store else { return self.role(RoleEvent::Released) };
-                if let Err(error) = store.write_log(reason) {
-                    tracing::debug!("audit entry: {error}");
-                }
+                store.explain(reason);
                 let event = match store.release(wall_clock()) {
                     Ok(()) | Err(StoreError::NotOwner | StoreError::Fenced { .. }) => RoleEvent::Released,
                     Err(error) => RoleEvent::ReleaseFailed { reason: error.to_string() },

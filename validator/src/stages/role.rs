@@ -4,6 +4,8 @@
 mod chain;
 mod handover;
 mod status;
+#[cfg(test)]
+mod tests;
 mod tower;
 
 use {
@@ -11,7 +13,7 @@ use {
         admin::{AdminError, RoleRequest},
         exit::{Failure, Status},
         stage::{ExitLatch, Progress, Stage},
-        status::HandoverReport,
+        status::{HandoverReport, StepDownReport},
         topology::{GossipCommand, ProducerInput, PromiseInput, RoleInput, Shared, StoreCommand, VoteInput},
     },
     chain::ChainWatch,
@@ -20,7 +22,9 @@ use {
     tandem_env::{Rx, unix_nanos},
     tandem_net::TpuIdentity,
     tandem_role::{
-        event::{Candidate, Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource},
+        event::{
+            Candidate, Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource, Transition,
+        },
         machine::Machine,
     },
     tandem_tower_storage::Claim,
@@ -42,13 +46,14 @@ pub struct RoleStage {
     replies: BTreeMap<RequestId, Reply>,
     exits: Vec<oneshot::Sender<()>>,
     next_request: u64,
-    /// Keys that operators named to stand by under.
-    standby_keys: Vec<Keypair>,
+    /// Keys that operators named to stand by under, until their requests are answered.
+    standby_keys: BTreeMap<RequestId, Keypair>,
     claim: Option<Claim>,
     /// The block of the adopted tower's last vote.
     adopted_vote: Option<BlockKey>,
     stopwatch: Stopwatch,
     last_handover: Option<HandoverReport>,
+    last_step_down: Option<StepDownReport>,
     last_vote: Option<u64>,
     store_name: String,
     effects: Vec<Effect>,
@@ -82,11 +87,12 @@ impl RoleStage {
             replies: BTreeMap::new(),
             exits: Vec::new(),
             next_request: 0,
-            standby_keys: Vec::new(),
+            standby_keys: BTreeMap::new(),
             claim: None,
             adopted_vote: None,
             stopwatch: Stopwatch::default(),
             last_handover: None,
+            last_step_down: None,
             last_vote: None,
             store_name: setup.store_name,
             effects: Vec::new(),
@@ -105,6 +111,7 @@ impl RoleStage {
             RoleInput::Claimed(claim) => {
                 let facts = claim.facts();
                 self.last_vote = facts.tower_last_vote;
+                self.stopwatch.claimed();
                 self.claim = Some(*claim);
                 Event::ClaimDone(Box::new(facts))
             }
@@ -141,14 +148,14 @@ impl RoleStage {
             RoleRequest::SetIdentity { keypair, require_tower, reply } => {
                 let identity = keypair.pubkey();
                 let vote_account_node = self.chain.vote_account_node(&self.shared);
+                self.next_request += 1;
+                let request = RequestId(self.next_request);
                 if vote_account_node == Some(identity) {
                     self.open_store(identity)?;
                     self.shared.views.vault.hold_identity(keypair);
                 } else {
-                    self.standby_keys.push(keypair);
+                    self.standby_keys.insert(request, keypair);
                 }
-                self.next_request += 1;
-                let request = RequestId(self.next_request);
                 self.replies.insert(request, reply);
                 self.stopwatch.begin();
                 let authorized_voter_held = self.chain.authorized_voter_held(&self.shared);
@@ -204,11 +211,7 @@ impl RoleStage {
             Effect::Exit { status, reason } => self.end(Status::from_code(status.code() as u8), &reason),
             Effect::Log(transition) => {
                 tracing::info!("{transition}");
-                if transition.to == RoleState::Active {
-                    self.became_active(transition.term.map(|term| term.0));
-                } else if transition.from == RoleState::Standby && transition.to == RoleState::Standby {
-                    self.stopwatch.forget();
-                }
+                self.note(transition);
             }
         }
         let _ = now;
@@ -260,13 +263,14 @@ impl RoleStage {
             }
             NodeIdentity::Standby => vault.speak_as_standby(),
             NodeIdentity::StandbyAs(key) => {
-                match self.standby_keys.iter().position(|known| known.pubkey() == key) {
-                    Some(index) => {
-                        vault.stand_by_as(self.standby_keys.swap_remove(index));
+                let named =
+                    self.standby_keys.iter().find(|(_, known)| known.pubkey() == key).map(|(request, _)| *request);
+                match named.and_then(|request| self.standby_keys.remove(&request)) {
+                    Some(keypair) => {
+                        vault.stand_by_as(keypair);
                     }
                     None => vault.speak_as_standby(),
                 }
-                self.standby_keys.clear();
             }
         }
         let node = vault.node();
@@ -285,6 +289,7 @@ impl RoleStage {
     }
 
     fn reply(&mut self, request: RequestId, outcome: Result<tandem_role::event::HandoverReport, Refused>) {
+        self.standby_keys.remove(&request);
         let Some(reply) = self.replies.remove(&request) else { return };
         let answer = match outcome {
             Ok(report) => {
@@ -306,6 +311,31 @@ impl RoleStage {
         self.publish_status();
         // The client may have gone.
         let _ = reply.send(answer);
+    }
+
+    /// What readers of the status want to know of the past.
+    fn note(&mut self, transition: Transition) {
+        let term = transition.term.map(|term| term.0);
+        match (transition.from, transition.to) {
+            (_, RoleState::Active) => self.became_active(term),
+            // A takeover that nobody waits for starts its own count.
+            (_, RoleState::Standby) if self.replies.is_empty() => self.stopwatch.forget(),
+            (RoleState::Active | RoleState::HaltLead | RoleState::HaltVote, RoleState::Locked) => {
+                let step_down = StepDownReport { term, why: transition.why, locked_unix_nanos: unix_nanos() };
+                self.last_step_down = Some(step_down);
+            }
+            (
+                RoleState::Standby
+                | RoleState::Acquired
+                | RoleState::Recovered
+                | RoleState::CaughtUp
+                | RoleState::Active
+                | RoleState::HaltLead
+                | RoleState::HaltVote
+                | RoleState::Locked,
+                _,
+            ) => {}
+        }
     }
 
     /// A takeover that nobody asked for over the socket: a primary that reclaimed.

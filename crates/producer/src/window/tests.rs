@@ -207,6 +207,33 @@ fn halting_finishes_or_abandons_and_claims_of_the_old_term_are_void() {
 }
 
 #[test]
+fn after_a_sleep_nothing_claimed_before_is_used() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(3, claimed(9), "");
+    run.at(60, Event::Slept, "abandon 8 Slept");
+    run.at(61, Event::Finished { slot: 8 }, "");
+    run.at(62, reset(8, (9, 11)), "anchor 36, claim 9");
+    run.at(63, Event::Slept, "claim 9");
+    run.at(64, Event::SlotRefused { slot: 9 }, "claim 10");
+    // One that is on its way out answers.
+    run.at(103, claimed(10), "missed 9 Refused, start 10 on 8 to 44, claim 11");
+    run.at(104, Event::Halt(Halt::AfterSlot), "");
+    run.at(200, Event::Slept, "abandon 10 Slept, halted");
+}
+
+#[test]
+fn a_halted_slot_that_loses_to_another_fork_ends_the_wait_for_it() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(4, Event::Halt(Halt::AfterSlot), "");
+    run.at(20, reset(6, (8, 11)), "abandon 8 OtherFork, halted, anchor 28");
+    run.at(40, Event::Finished { slot: 8 }, "");
+}
+
+#[test]
 fn an_unpropagated_leader_waits() {
     let mut run = Run::new();
     run.at(0, Event::Reset(Reset { propagated: false, ..plain(7, (8, 11)) }), "anchor 32");
@@ -270,6 +297,7 @@ mod random {
                 match &event {
                     Event::Allow => allowed = true,
                     Event::Halt(_) => { allowed = false; requested.clear(); granted.clear(); }
+                    Event::Slept => { requested.clear(); granted.clear(); }
                     // The store answers only what it was asked in this term.
                     Event::SlotClaimed { slot } => {
                         if !requested.remove(slot) { continue; }
@@ -333,6 +361,7 @@ mod random {
             10 => slot().prop_map(|slot| Event::SlotClaimed { slot }),
             1 => slot().prop_map(|slot| Event::SlotRefused { slot }),
             1 => slot().prop_map(Event::BlockExists),
+            1 => Just(Event::Slept),
             1 => proptest::collection::vec(slot(), 0..3).prop_map(Event::PendingForks),
             4 => slot().prop_map(|slot| Event::Finished { slot }),
             3 => Just(Event::Allow),

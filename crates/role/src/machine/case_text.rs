@@ -180,7 +180,7 @@ impl<'a> Words<'a> {
             owner_revision: self.number("rev").unwrap_or(0),
             has_tower: tower != "none",
             tower_last_vote: tower.parse().ok(),
-            intent: None,
+            intent: self.number("intent").map(|term| intent(false, 2000, term)),
         }
     }
 }
@@ -240,14 +240,10 @@ impl Harness {
             "claim-unavailable" => Event::StoreUnavailable { call: StoreCall::Claim, reason: "refused".into() },
             "store-quarantined" => Event::StoreQuarantined { reason: "went back in time".into() },
             "owner-changed" => Event::OwnerChanged(words.owner().map(Box::new)),
-            "intent" => Event::IntentSeen(Box::new(IntentRecord {
-                from: "alpha".into(),
-                to: "beta".into(),
-                instance: if words.has("mine") { ME } else { InstanceId([3; 16]) },
-                deadline_ms: words.number("deadline").unwrap_or(2000),
-                reason: "set-identity".into(),
-                term_seen: Term(words.number("term").unwrap_or(1)),
-            })),
+            "intent" => {
+                let (deadline_ms, term) = (words.number("deadline").unwrap_or(2000), words.number("term").unwrap_or(1));
+                Event::IntentSeen(Box::new(intent(words.has("mine"), deadline_ms, term)))
+            }
             "intent-written" => Event::IntentWritten,
             "set-identity" => {
                 self.requests += 1;
@@ -301,6 +297,17 @@ impl Harness {
     }
 }
 
+fn intent(mine: bool, deadline_ms: u64, term: u64) -> IntentRecord {
+    IntentRecord {
+        from: "alpha".into(),
+        to: "beta".into(),
+        instance: if mine { ME } else { InstanceId([3; 16]) },
+        deadline_ms,
+        reason: "set-identity".into(),
+        term_seen: Term(term),
+    }
+}
+
 fn candidate(words: &Words) -> Candidate {
     Candidate {
         vote_account_node: (!words.has("no-vote-account")).then(identity),
@@ -319,7 +326,7 @@ fn machine(words: &Words) -> Machine {
         on_store_loss: on("store-loss-standby"),
         require_tower: words.has("require-tower"),
         store_is_exclusive: words.has("file-store"),
-        intent_deadline: Duration::from_millis(2000),
+        intent_deadline: Duration::from_millis(if words.has("unasked") { 0 } else { 2000 }),
         caught_up_slots_max: 8,
         replay_deadline: Duration::from_millis(10_000),
         chain_tower_hold_slots: 64,

@@ -189,6 +189,49 @@ fn set_identity_forced_with_the_owner_in_an_unknown_state() {
 }
 
 #[test]
+fn a_standby_behind_the_owner_catches_up_before_it_asks() {
+    secondary(
+        "set-identity                                        => read
+         store owner=alpha term=1 rev=5 tower=103
+         chain tip=102
+         owner-changed owner=alpha term=1
+         chain tip=103                                       => intent alpha term=1 rev=5 2000ms",
+    );
+    // It may be that the block never comes here. What the owner is asked for is not urgent, but not optional either.
+    secondary(
+        "set-identity                                        => read
+         store owner=alpha term=1 rev=5 tower=103
+         at 499
+         at 500                                              => intent alpha term=1 rev=5 2000ms",
+    );
+    secondary(
+        "set-identity => read\n store owner=alpha term=1 rev=5 tower=103\n shutdown => refuse 1 Stopping; exit 0",
+    );
+}
+
+#[test]
+fn without_any_patience_the_owner_is_not_asked() {
+    check(
+        "node secondary unasked
+         chain tip=100
+         set-identity                                        => read
+         store owner=alpha term=1 rev=5 tower=98             => claim over term=1 rev=5
+         claim-refused owner=gamma term=2 rev=9 tower=98     => refuse 1 TakenMeanwhile",
+    );
+}
+
+#[test]
+fn an_owner_that_lets_go_before_we_know_that_our_wish_is_written() {
+    secondary(
+        "set-identity                                        => read
+         store owner=alpha term=1 rev=5 tower=98             => intent alpha term=1 rev=5 2000ms
+         owner-changed owner=alpha:released term=1
+         intent-written                                      => read
+         store owner=alpha:released term=1 rev=9 tower=99    => claim over term=1 rev=9",
+    );
+}
+
+#[test]
 fn a_release_that_the_watch_missed_is_seen_by_looking() {
     secondary(
         "set-identity                                        => read
@@ -493,6 +536,12 @@ fn the_old_owner_sees_the_change_by_its_watch() {
     );
     // What was read before our claim says nothing about now.
     active_primary("", "stale-store owner=none");
+    // A wish that the watch missed is found by the same look.
+    active_primary(
+        "",
+        "owner-changed => read\n store owner=me term=1 rev=5 tower=99 intent=1 => ACTIVE->HALT_LEAD; halt-lead",
+    );
+    active_primary("", "owner-changed => read\n store owner=me term=1 rev=5 tower=99 intent=9");
 }
 
 #[test]
@@ -574,10 +623,57 @@ fn store_loss_ends_the_process_or_the_role() {
          leader-slot-done
          votes-settled                => speak-as standby
          speaking standby             => LOCKED->STANDBY
-         # The store comes back and still names us. Nobody asked us to go on.
          at 5000                      => read
-         store owner=me term=1 rev=5 tower=99
-         chain tip=101",
+         unavailable
+         # The watch is in place again, so the store is back. It still names us: nobody else has had the identity, and
+         # without us nobody would vote.
+         owner-changed                => read
+         store owner=me term=1 rev=5 tower=101 => read
+         store owner=me term=1 rev=5 tower=101 => claim over term=1 rev=5
+         claimed term=2 tower=101     => STANDBY->ACQUIRED; adopt Store
+         adopted vote=101 replayed    => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity            => CAUGHT_UP->ACTIVE; unlock 2 w=none",
+    );
+    let lost = "record-timeout               => lock; abandon-lead; halt-vote; ACTIVE->LOCKED
+         leader-slot-done
+         votes-settled                => speak-as standby
+         speaking standby             => LOCKED->STANDBY";
+    for (case, how) in [
+        // Not before it could vote: a claim that is not used keeps the other machine waiting.
+        ("far behind", "chain tip=101 behind=99\n at 5000 => read\n store owner=me term=1 rev=5 tower=101"),
+        // Another machine took it, or was given it: an operator decides, and that stays so.
+        (
+            "taken",
+            "at 5000 => read\n store owner=beta:secondary term=2 rev=9 tower=101
+             at 10000 => read\n store owner=me term=3 rev=11 tower=101",
+        ),
+        ("given back", "at 5000 => read\n store owner=me:released term=1 rev=9 tower=101"),
+        (
+            "taken while we looked again",
+            "at 5000 => read\n store owner=me term=1 rev=5 tower=101 => read
+             store owner=beta:secondary term=2 rev=9 tower=101 => STANDBY->STANDBY
+             at 10000 => read\n store owner=beta:secondary term=2 rev=9 tower=101",
+        ),
+        (
+            "an operator is faster",
+            "set-identity => read
+             store owner=me term=1 rev=5 tower=101 => claim over term=1 rev=5
+             claimed term=2 tower=101 => STANDBY->ACQUIRED; adopt Store",
+        ),
+    ] {
+        println!("{case}");
+        active_primary("store-loss-standby", &format!("{lost}\n{how}"));
+    }
+    // On the way out at an operator's word, the loss of the store is no reason to come back.
+    active_primary(
+        "store-loss-standby",
+        "set-identity junk            => ACTIVE->HALT_LEAD; halt-lead
+         leader-slot-done             => HALT_LEAD->HALT_VOTE; halt-vote
+         record-timeout               => lock; halt-vote; HALT_VOTE->LOCKED
+         votes-settled                => speak-as junk
+         speaking junk                => LOCKED->STANDBY; reply 1 STANDBY term=1 vote=none missed=0 in 0ms
+         at 5000                      => read
+         store owner=me term=1 rev=5 tower=101",
     );
     active_primary("", "store-quarantined => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 5");
     // A failed look is no loss: the vote path decides.

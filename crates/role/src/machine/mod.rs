@@ -61,6 +61,9 @@ pub struct Machine {
     claims_after: Tick,
     /// A claim of ours was never answered: if the store turns out to name us, we go on from there.
     claim_unresolved: bool,
+    /// We stand by only because the store was lost: if it comes back and still names us, nobody else has had the
+    /// identity in between, and we go on.
+    store_was_lost: bool,
     /// Newest vote ever seen in the store's tower (I6).
     tower_seen: Option<Slot>,
     term_seen: Term,
@@ -97,6 +100,7 @@ impl Machine {
             claims_by_itself,
             claims_after: Tick::ZERO,
             claim_unresolved: false,
+            store_was_lost: false,
             tower_seen: None,
             term_seen: Term(0),
             last_read: ReadId(0),
@@ -162,7 +166,7 @@ impl Machine {
                 self.owner_changed(now, owner.as_deref(), out);
             }
             Event::IntentSeen(intent) => self.active_intent(now, &intent, out),
-            Event::IntentWritten => self.standby_intent_written(now),
+            Event::IntentWritten => self.standby_intent_written(now, out),
             Event::SetIdentity(wish) => self.set_identity(now, wish, out),
             Event::Promote { term, candidate } => self.promote(now, term, &candidate, out),
             Event::ClaimDone(claim) => self.claim_done(now, &claim, out),

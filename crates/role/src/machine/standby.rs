@@ -41,6 +41,8 @@ enum Why {
     Restart,
     /// A claim without an answer turned out to have happened.
     Resumed,
+    /// The store that we had to stand by for answers again, and still names us.
+    StoreBack,
     /// The owner of this term was found dead.
     Automatic(Term),
 }
@@ -48,15 +50,31 @@ enum Why {
 #[derive(Debug)]
 enum Step {
     Reading(ReadId),
-    WritingIntent(Box<StoreFacts>),
-    Waiting { until: Tick, poll_at: Tick, reading: Option<ReadId>, facts: Box<StoreFacts> },
+    /// An owner that lets go cannot take it back while we catch up, so we do that before we ask.
+    CatchingUp {
+        facts: Box<StoreFacts>,
+        until: Tick,
+    },
+    /// `owner_changed`: the owner was seen to change meanwhile. It learns of the wish by its own watch, perhaps before we
+    /// learn that the wish was written.
+    WritingIntent {
+        facts: Box<StoreFacts>,
+        owner_changed: bool,
+    },
+    Waiting {
+        until: Tick,
+        poll_at: Tick,
+        reading: Option<ReadId>,
+        facts: Box<StoreFacts>,
+    },
     Claiming,
 }
 
 impl Pursuit {
     pub fn next_deadline(&self) -> Option<Tick> {
         match &self.step {
-            Step::Reading(_) | Step::WritingIntent(_) | Step::Claiming => None,
+            Step::Reading(_) | Step::WritingIntent { .. } | Step::Claiming => None,
+            Step::CatchingUp { until, .. } => Some(*until),
             Step::Waiting { until, reading: Some(_), .. } => Some(*until),
             Step::Waiting { until, poll_at, reading: None, .. } => Some(*until.min(poll_at)),
         }
@@ -74,6 +92,7 @@ impl Pursuit {
             Why::Operator => "set-identity",
             Why::Restart => "restart",
             Why::Resumed => "claim found done",
+            Why::StoreBack => "the store is back and still names this machine",
             Why::Automatic(_) => "automatic: the owner is silent",
         }
     }
@@ -199,7 +218,19 @@ impl Machine {
         self.state = State::Standby(Some(Box::new(pursuit)));
     }
 
+    /// Asks the owner once its last vote, as we read it, is on a block we have, or patience ends.
+    fn catch_up_then_ask(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        let tip = self.chain.tip;
+        let State::Standby(Some(pursuit)) = &self.state else { return };
+        let Step::CatchingUp { facts, until } = &pursuit.step else { return };
+        if now >= *until || facts.tower_last_vote <= Some(tip) {
+            let facts = facts.clone();
+            self.ask(&facts, out);
+        }
+    }
+
     pub(super) fn standby_chain(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        self.catch_up_then_ask(now, out);
         let State::Standby(None) = self.state else { return };
         let Some(identity) = self.identity else { return };
         if self.claims_by_itself && self.caught_up() && now >= self.claims_after {
@@ -231,6 +262,7 @@ impl Machine {
     }
 
     fn waiting_timer(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        self.catch_up_then_ask(now, out);
         let State::Standby(Some(pursuit)) = &self.state else { return };
         let Step::Waiting { until, poll_at, reading, facts } = &pursuit.step else { return };
         if now >= *until {
@@ -253,15 +285,17 @@ impl Machine {
     }
 
     pub(super) fn standby_owner_changed(&mut self, now: Tick, owner: Option<&OwnerRecord>, out: &mut Vec<Effect>) {
-        let State::Standby(pursuit) = &self.state else { return };
+        let State::Standby(pursuit) = &mut self.state else { return };
         if let Some(owner) = owner {
             self.term_seen = self.term_seen.max(owner.term);
         }
-        match pursuit.as_ref().map(|pursuit| &pursuit.step) {
+        match pursuit.as_mut().map(|pursuit| &mut pursuit.step) {
             Some(Step::Waiting { .. }) => self.look_while_waiting(out),
+            Some(Step::WritingIntent { owner_changed, .. }) => *owner_changed = true,
             // Worth a look before the next poll is due; nobody waits for it, so once is enough.
-            None if self.claim_unresolved => self.poll_at = Some(now),
-            Some(Step::Reading(_) | Step::WritingIntent(_) | Step::Claiming) | None => {}
+            None if self.claim_unresolved || self.store_was_lost => self.poll_at = Some(now),
+            // Who is asked then is looked at when the wish is written.
+            Some(Step::Reading(_) | Step::CatchingUp { .. } | Step::Claiming) | None => {}
         }
     }
 
@@ -269,8 +303,16 @@ impl Machine {
         let State::Standby(pursuit) = &mut self.state else { return };
         let Some(pursuit) = pursuit else {
             let ours = facts.owner.as_ref().is_some_and(|owner| owner.instance == self.instance && !owner.released);
-            if let (true, true, Some(identity)) = (ours, self.claim_unresolved, self.identity) {
-                self.pursue(now, identity, None, false, Why::Resumed, out);
+            // Somebody else has had it since, or was given it: from then on only an operator gives it to us.
+            self.store_was_lost &= ours;
+            let why = match (self.claim_unresolved, self.store_was_lost) {
+                (true, _) => Why::Resumed,
+                // With a claim we do not use we would only keep the other machine waiting.
+                (false, true) if self.caught_up() => Why::StoreBack,
+                (false, _) => return,
+            };
+            if let (true, Some(identity)) = (ours, self.identity) {
+                self.pursue(now, identity, None, false, why, out);
             }
             return;
         };
@@ -293,7 +335,11 @@ impl Machine {
                     self.claim(now, facts, out);
                 }
             }
-            Step::Reading(_) | Step::Waiting { .. } | Step::WritingIntent(_) | Step::Claiming => {}
+            Step::Reading(_)
+            | Step::CatchingUp { .. }
+            | Step::Waiting { .. }
+            | Step::WritingIntent { .. }
+            | Step::Claiming => {}
         }
     }
 
@@ -305,7 +351,15 @@ impl Machine {
         }
         match self.approach_to(facts) {
             Approach::Claim => self.claim(now, facts, out),
-            Approach::Ask => self.ask(facts, out),
+            // Who would not wait for the answer need not ask.
+            Approach::Ask if self.config.intent_deadline.is_zero() => self.claim(now, facts, out),
+            Approach::Ask => {
+                let State::Standby(Some(pursuit)) = &mut self.state else { return };
+                // A dead owner's last block may never come: the operator must not wait much longer for it than for the owner.
+                let until = now + self.config.intent_deadline / 4;
+                pursuit.step = Step::CatchingUp { facts: Box::new(facts.clone()), until };
+                self.catch_up_then_ask(now, out);
+            }
             Approach::LeaveAlone(why) => {
                 self.claims_by_itself = false;
                 self.enter(State::Standby(None), &why, out);
@@ -333,6 +387,12 @@ impl Machine {
         let asked = match why {
             Why::Operator => true,
             Why::Restart | Why::Resumed => false,
+            Why::StoreBack => {
+                return Approach::LeaveAlone(format!(
+                    "the store is back, but meanwhile {}: staying standby; use set-identity to take over",
+                    describe_owner(Some(owner))
+                ));
+            }
             Why::Automatic(term) if term == owner.term => return Approach::Claim,
             Why::Automatic(term) => {
                 return Approach::LeaveAlone(format!(
@@ -415,15 +475,19 @@ impl Machine {
             deadline_ms,
             reason: pursuit.reason().into(),
         });
-        pursuit.step = Step::WritingIntent(Box::new(facts.clone()));
+        pursuit.step = Step::WritingIntent { facts: Box::new(facts.clone()), owner_changed: false };
     }
 
-    pub(super) fn standby_intent_written(&mut self, now: Tick) {
+    pub(super) fn standby_intent_written(&mut self, now: Tick, out: &mut Vec<Effect>) {
         let State::Standby(Some(pursuit)) = &mut self.state else { return };
-        let Step::WritingIntent(facts) = &pursuit.step else { return };
+        let Step::WritingIntent { facts, owner_changed } = &pursuit.step else { return };
         let until = now + self.config.intent_deadline;
         let poll_at = now + self.config.release_poll;
+        let owner_changed = *owner_changed;
         pursuit.step = Step::Waiting { until, poll_at, reading: None, facts: facts.clone() };
+        if owner_changed {
+            self.look_while_waiting(out);
+        }
     }
 
     fn claim(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
@@ -445,8 +509,8 @@ impl Machine {
     pub(super) fn claim_refused(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
         let State::Standby(Some(pursuit)) = &self.state else { return };
         match pursuit.step {
-            Step::Claiming | Step::WritingIntent(_) => {}
-            Step::Reading(_) | Step::Waiting { .. } => return,
+            Step::Claiming | Step::WritingIntent { .. } => {}
+            Step::Reading(_) | Step::CatchingUp { .. } | Step::Waiting { .. } => return,
         }
         let free = facts.owner.as_ref().is_none_or(|owner| owner.released || self.is_me(owner));
         if !free {
@@ -487,14 +551,21 @@ impl Machine {
         let State::Standby(Some(pursuit)) = &mut self.state else { return };
         match (&mut pursuit.step, call) {
             (Step::Reading(asked), StoreCall::Read(read)) if *asked == read => {}
-            (Step::WritingIntent(_), StoreCall::Intent) | (Step::Claiming, StoreCall::Claim) => {}
+            (Step::WritingIntent { .. }, StoreCall::Intent) | (Step::Claiming, StoreCall::Claim) => {}
             (Step::Waiting { reading, poll_at, .. }, StoreCall::Read(read)) if *reading == Some(read) => {
                 *reading = None;
                 *poll_at = now + self.config.release_poll;
                 return;
             }
             // The answer to something that was overtaken: a look, say, that was still out when the claim was made.
-            (Step::Reading(_) | Step::WritingIntent(_) | Step::Waiting { .. } | Step::Claiming, _) => return,
+            (
+                Step::Reading(_)
+                | Step::CatchingUp { .. }
+                | Step::WritingIntent { .. }
+                | Step::Waiting { .. }
+                | Step::Claiming,
+                _,
+            ) => return,
         }
         let objection = Objection {
             kind: RefusedKind::StoreUnavailable,

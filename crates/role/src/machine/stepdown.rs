@@ -127,6 +127,7 @@ impl Machine {
         // Ours no more, or nothing can be written: there is nothing to give back.
         down.released = true;
         if !leaving_anyway {
+            self.store_was_lost = because == Because::StoreLost;
             down.end = match because {
                 Because::Fenced => self.end_after_loss(self.config.on_identity_loss, ExitStatus::Fenced, reason),
                 Because::StoreLost => self.end_after_loss(self.config.on_store_loss, ExitStatus::StoreLost, reason),

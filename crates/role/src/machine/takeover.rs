@@ -77,6 +77,7 @@ impl Machine {
         };
         self.claims_by_itself = false;
         self.claim_unresolved = false;
+        self.store_was_lost = false;
         pursuit.phases.claim_ms = pursuit.lap(now);
         let refused = self.older_than_known(claim.has_tower, claim.tower_last_vote, pursuit.floor);
         let votes_on_chain = self.chain.own_vote_on_chain.max(self.chain.own_vote_in_gossip).is_some();
@@ -349,8 +350,14 @@ impl Machine {
         let Some(owner) = facts.owner.as_ref().filter(|owner| owner.term >= active.term) else { return };
         if owner.term > active.term || owner.instance != self.instance || owner.released {
             self.fence_lost(now, &describe_owner(Some(owner)), out);
-        } else if std::mem::take(&mut active.reannounce) {
+            return;
+        }
+        if std::mem::take(&mut active.reannounce) {
             out.push(Effect::Reannounce);
+        }
+        // The watch may have missed it, or told us of it before we were active.
+        if let Some(intent) = &facts.intent {
+            self.active_intent(now, intent, out);
         }
     }
 

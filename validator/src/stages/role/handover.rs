@@ -11,6 +11,7 @@ use {
 pub struct Stopwatch {
     started: Option<(Instant, u64)>,
     mark: Option<Instant>,
+    claimed_unix_nanos: Option<u64>,
     phases: BTreeMap<String, f64>,
 }
 
@@ -20,6 +21,11 @@ impl Stopwatch {
         self.started = Some((now, unix_nanos()));
         self.mark = Some(now);
         self.phases.clear();
+        self.claimed_unix_nanos = None;
+    }
+
+    pub fn claimed(&mut self) {
+        self.claimed_unix_nanos = Some(unix_nanos());
     }
 
     /// Ends a phase. A takeover that began by itself begins with its first phase.
@@ -57,6 +63,7 @@ impl Stopwatch {
             term,
             last_vote_slot,
             requested_unix_nanos,
+            claimed_unix_nanos: self.claimed_unix_nanos,
             ms,
             phases_ms: self.phases.clone(),
             slots_missed: 0,

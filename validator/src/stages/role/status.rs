@@ -30,6 +30,7 @@ impl RoleStage {
             peers: views.peers.load().len(),
             store: self.store_name.clone(),
             last_handover: self.last_handover.clone(),
+            last_step_down: self.last_step_down.clone(),
             vote_path: views.vote_path.report(),
             counters: views.counters.all(),
         }));
