@@ -202,7 +202,10 @@ fn role_of(config: &Config, root: &Bank) -> Result<Role, Failure> {
     }
 }
 
-/// A primary stands by under a throw-away key, so that two machines with one key never speak under it at once.
+/// A primary stands by under a throw-away key, so that two machines with one key never speak under it at once. One whose
+/// store is a folder of its own has no other machine to mind. It shows its identity from the start, as agave does, and must:
+/// turbine's first receiver of a shred is drawn by stake, so as long as a staked node is in gossip under another name, what
+/// it is drawn for is sent to nobody, and a cluster that starts would have its blocks from repair alone.
 fn vault_of(config: &Config, role: Role) -> Result<Vault, Failure> {
     let copy = |key: &Keypair| {
         Keypair::try_from(&key.to_bytes()[..]).map_err(|error| Failure::failed(format!("copying a keypair: {error}")))
@@ -210,7 +213,10 @@ fn vault_of(config: &Config, role: Role) -> Result<Vault, Failure> {
     let vault = match role.configured {
         role_config::ConfiguredRole::Primary => {
             let vault = Vault::new(Keypair::new());
-            vault.hold_identity(copy(&config.keys.identity)?);
+            let identity = vault.hold_identity(copy(&config.keys.identity)?);
+            if let TowerStorage::File { .. } = config.tower_storage {
+                vault.speak_as_identity(&identity).map_err(Failure::refused)?;
+            }
             vault
         }
         role_config::ConfiguredRole::Secondary => Vault::new(copy(&config.keys.identity)?),
