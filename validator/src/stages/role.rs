@@ -4,6 +4,8 @@
 mod chain;
 mod handover;
 mod status;
+#[cfg(test)]
+mod tests;
 mod tower;
 
 use {
@@ -205,7 +207,7 @@ impl RoleStage {
             Effect::Log(transition) => {
                 tracing::info!("{transition}");
                 if transition.to == RoleState::Active {
-                    self.became_active(transition.term.map(|term| term.0));
+                    self.became_active();
                 } else if transition.from == RoleState::Standby && transition.to == RoleState::Standby {
                     self.stopwatch.forget();
                 }
@@ -308,10 +310,10 @@ impl RoleStage {
         let _ = reply.send(answer);
     }
 
-    /// A takeover that nobody asked for over the socket: a primary that reclaimed.
-    fn became_active(&mut self, term: Option<u64>) {
+    /// Also after a takeover that nobody asked for over the socket: a primary that reclaimed.
+    fn became_active(&mut self) {
         let identity = self.shared.views.vault.node().pubkey();
-        self.last_handover = Some(self.stopwatch.own_report(identity, term, self.last_vote));
+        self.last_handover = self.machine.last_takeover().map(|report| self.stopwatch.report(report, identity));
     }
 
     fn end(&mut self, status: Status, reason: &str) {
