@@ -4,6 +4,7 @@ mod chain;
 mod contacts;
 mod metrics;
 mod rpc;
+pub(crate) mod runs;
 mod signals;
 mod sockets;
 mod store;
@@ -48,7 +49,7 @@ use {
     tandem_net::TpuIdentity,
     tandem_role::{config as role_config, machine::Machine, records::Preference},
     tandem_rpc::{ChainView, History},
-    tandem_types::{Keypair, Pubkey, Signer},
+    tandem_types::{InstanceId, Keypair, Pubkey, Signer},
     tokio::sync::broadcast,
 };
 
@@ -72,6 +73,9 @@ pub fn run(config: Config) -> Result<(), Failure> {
 
     // What can refuse comes first: nothing is announced and nothing claimed before all of it is good.
     let (ledger, reader) = chain::open_ledger(&config)?;
+    let instance = random_instance_id();
+    // The ledger is locked: whoever recorded itself there before has ended.
+    let dead_runs = runs::record(&config.ledger, instance)?;
     let genesis = chain::load_genesis(&config)?;
     let root = chain::genesis_bank(&genesis)?;
     let role = role_of(&config, &root)?;
@@ -117,8 +121,19 @@ pub fn run(config: Config) -> Result<(), Failure> {
     views.history.root(&[(0, root.genesis_creation_time())]);
 
     // Stages, from the wire inwards. A stage may be fed before its reader runs: links hold.
-    let parts =
-        Parts { config: &config, shared, readers, bells, clock, exit: exit.clone(), role, kv, tls: tls.clone() };
+    let parts = Parts {
+        config: &config,
+        shared,
+        readers,
+        bells,
+        clock,
+        exit: exit.clone(),
+        role,
+        instance,
+        dead_runs,
+        kv,
+        tls: tls.clone(),
+    };
     let stages = parts.start(&runtime, ledger, &reader, root, &ports)?;
 
     // The outside, once there is something behind it.
@@ -202,7 +217,10 @@ fn role_of(config: &Config, root: &Bank) -> Result<Role, Failure> {
     }
 }
 
-/// A primary stands by under a throw-away key, so that two machines with one key never speak under it at once.
+/// A primary stands by under a throw-away key, so that two machines with one key never speak under it at once. One whose
+/// store is a folder of its own has no other machine to mind. It shows its identity from the start, as agave does, and must:
+/// turbine's first receiver of a shred is drawn by stake, so as long as a staked node is in gossip under another name, what
+/// it is drawn for is sent to nobody, and a cluster that starts would have its blocks from repair alone.
 fn vault_of(config: &Config, role: Role) -> Result<Vault, Failure> {
     let copy = |key: &Keypair| {
         Keypair::try_from(&key.to_bytes()[..]).map_err(|error| Failure::failed(format!("copying a keypair: {error}")))
@@ -210,7 +228,10 @@ fn vault_of(config: &Config, role: Role) -> Result<Vault, Failure> {
     let vault = match role.configured {
         role_config::ConfiguredRole::Primary => {
             let vault = Vault::new(Keypair::new());
-            vault.hold_identity(copy(&config.keys.identity)?);
+            let identity = vault.hold_identity(copy(&config.keys.identity)?);
+            if let TowerStorage::File { .. } = config.tower_storage {
+                vault.speak_as_identity(&identity).map_err(Failure::refused)?;
+            }
             vault
         }
         role_config::ConfiguredRole::Secondary => Vault::new(copy(&config.keys.identity)?),
@@ -230,6 +251,8 @@ struct Parts<'a> {
     clock: MonotonicClock,
     exit: ExitLatch,
     role: Role,
+    instance: InstanceId,
+    dead_runs: Vec<InstanceId>,
     kv: store::Store,
     tls: TpuIdentity,
 }
@@ -243,7 +266,7 @@ impl Parts<'_> {
         root: Arc<Bank>,
         ports: &Ports,
     ) -> Result<Vec<StageThread>, Failure> {
-        let Parts { config, shared, readers, bells, clock, exit, role, kv, tls } = self;
+        let Parts { config, shared, readers, bells, clock, exit, role, instance, dead_runs, kv, tls } = self;
         let mut threads = Vec::new();
         let mut spawn = |name: &'static str, stage: Box<dyn Stage>, bell: &Doorbell| -> Result<(), Failure> {
             let thread = StageThread::spawn(name, stage, bell.clone(), clock, exit.clone())
@@ -251,7 +274,6 @@ impl Parts<'_> {
             threads.push(thread);
             Ok(())
         };
-        let instance = random_instance_id();
         let vote_account = shared.views.vote_account;
         let voter_config = tandem_vote::Config {
             vote_account: vote_account.unwrap_or_default(),
@@ -286,7 +308,8 @@ impl Parts<'_> {
         spawn("vote", Box::new(vote), &bells.vote)?;
 
         let replay_until = reader.highest_slot().filter(|slot| reader.is_complete(*slot)).unwrap_or_default();
-        let machine = Machine::new(role_config_of(config, role), instance, role.identity, shared.views.vault.standby());
+        let machine = Machine::new(role_config_of(config, role), instance, role.identity, shared.views.vault.standby())
+            .with_dead_runs(dead_runs);
         let setup = RoleSetup {
             machine,
             tls: tls.clone(),

@@ -9,6 +9,7 @@
 pub mod auto;
 pub mod config;
 pub mod event;
+pub mod joining;
 pub mod keys;
 pub mod kv;
 pub mod machine;

@@ -47,6 +47,8 @@ pub struct RepairStage {
     /// Complete slots: what is known of them does not change.
     complete: BTreeMap<Slot, Whole>,
     on_the_way: OnTheWay,
+    /// Since when the cluster's tip has been above all the ledger has shreds of.
+    behind_since: Option<Tick>,
     next_plan: Tick,
     next_peers: Tick,
     /// What the machines were told: stakes of this epoch, this leader.
@@ -88,6 +90,7 @@ impl RepairStage {
             wanted: BTreeSet::new(),
             complete: BTreeMap::new(),
             on_the_way: OnTheWay::default(),
+            behind_since: None,
             next_plan: Tick::ZERO,
             next_peers: Tick::ZERO,
             epoch: None,
@@ -161,7 +164,11 @@ impl RepairStage {
             }
             known.insert(slot, found);
         }
-        let outlook = Outlook { root, tip: views.cluster_tip.load(Relaxed), wanted: &self.wanted };
+        let tip = views.cluster_tip.load(Relaxed);
+        let highest = known.keys().next_back().copied().unwrap_or(root);
+        self.behind_since = (tip > highest).then(|| self.behind_since.unwrap_or(now));
+        let behind_for = self.behind_since.map_or(Duration::ZERO, |since| now.since(since));
+        let outlook = Outlook { root, tip, behind_for, wanted: &self.wanted };
         // Without its leader a shred cannot be verified, and would be asked for again and again.
         let gaps = plan::gaps(&outlook, &known, |slot| bank.leader_at(slot).is_some());
         tracing::trace!(root, tip = outlook.tip, wanted = self.wanted.len(), ?gaps, "repair plan");

@@ -317,7 +317,7 @@ impl RoleStage {
     fn note(&mut self, transition: Transition) {
         let term = transition.term.map(|term| term.0);
         match (transition.from, transition.to) {
-            (_, RoleState::Active) => self.became_active(term),
+            (_, RoleState::Active) => self.became_active(),
             // A takeover that nobody waits for starts its own count.
             (_, RoleState::Standby) if self.replies.is_empty() => self.stopwatch.forget(),
             (RoleState::Active | RoleState::HaltLead | RoleState::HaltVote, RoleState::Locked) => {
@@ -338,10 +338,10 @@ impl RoleStage {
         }
     }
 
-    /// A takeover that nobody asked for over the socket: a primary that reclaimed.
-    fn became_active(&mut self, term: Option<u64>) {
+    /// Also after a takeover that nobody asked for over the socket: a primary that reclaimed.
+    fn became_active(&mut self) {
         let identity = self.shared.views.vault.node().pubkey();
-        self.last_handover = Some(self.stopwatch.own_report(identity, term, self.last_vote));
+        self.last_handover = self.machine.last_takeover().map(|report| self.stopwatch.report(report, identity));
     }
 
     fn end(&mut self, status: Status, reason: &str) {

@@ -5,8 +5,8 @@ use {
     crate::{
         config::{Config, ConfiguredRole, Failback, OnLoss},
         event::{
-            Candidate, ChainStatus, ClaimFacts, Effect, Event, NodeIdentity, ReadId, RequestId, SetIdentity, StoreCall,
-            StoreFacts,
+            Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, ReadId, RequestId,
+            SetIdentity, StoreCall, StoreFacts,
         },
         records::{IntentRecord, OwnerRecord, Preference},
     },
@@ -192,6 +192,10 @@ impl Harness {
             self.machine = Some(machine(&words));
             return String::new();
         }
+        if name == "report" {
+            let machine = self.machine.as_ref().expect("the first line makes the node");
+            return machine.last_takeover().map_or("none".into(), report_text);
+        }
         let event = self.event(name, &words);
         let effects = self.handle(event);
         if let Some(Effect::ReadStore { read }) =
@@ -333,7 +337,23 @@ fn machine(words: &Words) -> Machine {
         standby_poll: Duration::from_millis(5000),
         release_poll: Duration::from_millis(100),
     };
-    Machine::new(config, ME, (primary || words.has("knows")).then(identity), standby())
+    let machine = Machine::new(config, ME, (primary || words.has("knows")).then(identity), standby());
+    // The runs of the owners `alpha` and `gamma` in these cases.
+    if words.has("recorded-runs") {
+        return machine.with_dead_runs(vec![InstanceId([2; 16]), InstanceId([3; 16])]);
+    }
+    machine
+}
+
+fn report_text(report: &HandoverReport) -> String {
+    format!(
+        "{} term={} vote={} missed={} in {}ms",
+        report.role,
+        report.term,
+        slot(report.last_vote_slot),
+        report.slots_missed,
+        report.phases.total_ms
+    )
 }
 
 fn slot(slot: Option<Slot>) -> String {
@@ -358,15 +378,7 @@ fn text(effect: &Effect) -> String {
         Effect::SwitchNodeIdentity(NodeIdentity::Standby) => "speak-as standby".into(),
         Effect::SwitchNodeIdentity(NodeIdentity::StandbyAs(_)) => "speak-as junk".into(),
         Effect::Reannounce => "reannounce".into(),
-        Effect::Reply { request, outcome: Ok(report) } => format!(
-            "reply {} {} term={} vote={} missed={} in {}ms",
-            request.0,
-            report.role,
-            report.term,
-            slot(report.last_vote_slot),
-            report.slots_missed,
-            report.phases.total_ms
-        ),
+        Effect::Reply { request, outcome: Ok(report) } => format!("reply {} {}", request.0, report_text(report)),
         Effect::Reply { request, outcome: Err(refused) } => {
             assert!(!refused.reason.is_empty() && !refused.remedy.is_empty(), "a refusal says why and what to do");
             format!("refuse {} {:?}", request.0, refused.kind)

@@ -109,6 +109,52 @@ fn a_crashed_primary_comes_back_over_its_own_dead_run() {
 }
 
 #[test]
+fn a_crashed_primary_that_knows_its_own_dead_run_does_not_wait_for_it() {
+    check(
+        "node primary recorded-runs
+         chain tip=100                            => read
+         store owner=alpha term=4 rev=70 tower=99 => claim over term=4 rev=70
+         # The claim is fenced all the same: whoever was faster keeps the identity.
+         claim-refused owner=beta:secondary term=5 rev=75 tower=100 => STANDBY->STANDBY",
+    );
+    check(
+        "node primary recorded-runs
+         chain tip=100 behind=50
+         set-identity                             => refuse 1 NotCaughtUp
+         chain tip=150                            => read
+         set-identity
+         store owner=alpha term=4 rev=70 tower=99 => claim over term=4 rev=70",
+    );
+}
+
+#[test]
+fn a_run_recorded_in_a_ledger_that_came_from_another_machine_is_asked_to_let_go() {
+    check(
+        "node primary recorded-runs
+         chain tip=100                                      => read
+         store owner=beta:secondary term=4 rev=70 tower=99  => intent beta term=4 rev=70 2000ms",
+    );
+}
+
+#[test]
+fn the_report_counts_what_was_missed_whoever_asked() {
+    check(
+        "node primary
+         report                                   => none
+         chain tip=100                            => read
+         store owner=alpha term=4 rev=70 tower=99 => intent alpha term=4 rev=70 2000ms
+         intent-written
+         chain tip=104
+         at 2000                                  => claim over term=4 rev=70
+         claimed term=5 tower=99                  => STANDBY->ACQUIRED; adopt Store
+         adopted vote=99 replayed                 => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
+         speaking identity                        => CAUGHT_UP->ACTIVE; unlock 5 w=none
+         # 100 to 103; 104 can still be voted for.
+         report                                   => ACTIVE term=5 vote=99 missed=4 in 2000ms",
+    );
+}
+
+#[test]
 fn with_the_file_store_a_dead_run_need_not_be_asked() {
     check(
         "node primary file-store

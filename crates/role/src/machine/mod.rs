@@ -33,8 +33,8 @@ use {
     crate::{
         config::{Config, ConfiguredRole},
         event::{
-            ChainStatus, Effect, Event, ReadId, Refused, RefusedKind, RequestId, RoleState, SetIdentity, StoreFacts,
-            Transition,
+            ChainStatus, Effect, Event, HandoverReport, ReadId, Refused, RefusedKind, RequestId, RoleState,
+            SetIdentity, StoreFacts, Transition,
         },
         records::OwnerRecord,
     },
@@ -59,6 +59,9 @@ pub struct Machine {
     claims_by_itself: bool,
     /// Not before this, after an attempt that failed.
     claims_after: Tick,
+    /// Earlier runs of this node, which ended: it holds the lock that they held.
+    dead_runs: Vec<InstanceId>,
+    last_takeover: Option<HandoverReport>,
     /// A claim of ours was never answered: if the store turns out to name us, we go on from there.
     claim_unresolved: bool,
     /// We stand by only because the store was lost: if it comes back and still names us, nobody else has had the
@@ -99,6 +102,8 @@ impl Machine {
             chain: ChainStatus::default(),
             claims_by_itself,
             claims_after: Tick::ZERO,
+            dead_runs: Vec::new(),
+            last_takeover: None,
             claim_unresolved: false,
             store_was_lost: false,
             tower_seen: None,
@@ -106,6 +111,13 @@ impl Machine {
             last_read: ReadId(0),
             poll_at: None,
         }
+    }
+
+    /// Names earlier runs of this node that have certainly ended. An owner among them cannot let go and is not asked to. Nothing
+    /// unsafe follows from a wrong name here: the claim is fenced, but an owner that is alive loses the identity unasked.
+    pub fn with_dead_runs(mut self, dead_runs: Vec<InstanceId>) -> Self {
+        self.dead_runs = dead_runs;
+        self
     }
 
     pub fn role(&self) -> RoleState {
@@ -130,6 +142,11 @@ impl Machine {
             State::Active(active) => Some(active.term),
             State::HaltLead(down) | State::HaltVote(down) | State::Locked(down) => Some(down.term),
         }
+    }
+
+    /// How the last takeover of this run went, whoever asked for it.
+    pub fn last_takeover(&self) -> Option<&HandoverReport> {
+        self.last_takeover.as_ref()
     }
 
     pub fn identity(&self) -> Option<Pubkey> {
@@ -231,6 +248,11 @@ impl Machine {
 
     fn is_me(&self, owner: &OwnerRecord) -> bool {
         owner.instance == self.instance
+    }
+
+    /// The same host too: a ledger folder that was copied to another machine names runs of the one it came from.
+    fn is_dead_run_of_ours(&self, owner: &OwnerRecord) -> bool {
+        owner.host == self.config.host && self.dead_runs.contains(&owner.instance)
     }
 
     fn read_store(&mut self, out: &mut Vec<Effect>) -> ReadId {

@@ -369,7 +369,7 @@ impl Machine {
 
     fn approach_to(&self, facts: &StoreFacts) -> Approach {
         let Some(owner) = facts.owner.as_ref().filter(|owner| !owner.released) else { return Approach::Claim };
-        if self.is_me(owner) || self.config.store_is_exclusive {
+        if self.is_me(owner) || self.config.store_is_exclusive || self.is_dead_run_of_ours(owner) {
             return Approach::Claim;
         }
         let why = match &self.state {

@@ -231,6 +231,7 @@ impl Machine {
             reannounce: false,
         };
         let term = active.term;
+        self.last_takeover = Some(report.clone());
         self.enter(State::Active(active), "votes and leads from now on", out);
         out.push(Effect::Unlock { term, watermark });
         // Only now: when the command returns, the voter has switched.

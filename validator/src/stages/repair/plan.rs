@@ -39,6 +39,8 @@ pub(super) struct Outlook<'a> {
     pub root: Slot,
     /// The highest slot anyone named.
     pub tip: Slot,
+    /// How long it has been above every slot the ledger has shreds of.
+    pub behind_for: Duration,
     pub wanted: &'a BTreeSet<Slot>,
 }
 
@@ -87,7 +89,8 @@ pub(super) fn gaps(
     let end = connected.last().copied().unwrap_or(root);
     let highest = known.keys().next_back().copied().unwrap_or(root);
     let mut ahead_to = lowest_missing.filter(|_| is_loose);
-    if outlook.tip > highest.saturating_add(BEHIND_MIN) {
+    let is_waiting = outlook.tip > highest && outlook.behind_for >= TURBINE_TIME;
+    if is_waiting || outlook.tip > highest.saturating_add(BEHIND_MIN) {
         // Nothing arrives although the cluster goes on: the newest slot brings its own ancestors.
         gaps.insert(outlook.tip, SlotGap { orphan: true, ..nothing_of(outlook.tip) });
         ahead_to = ahead_to.or(Some(outlook.tip));
@@ -112,8 +115,11 @@ fn nothing_of(slot: Slot) -> SlotGap {
 }
 
 const ORPHAN_AFTER: Duration = Duration::from_millis(200);
-/// So far ahead votes may be of what turbine is about to bring.
+/// So far ahead votes may be of what turbine is about to bring …
 const BEHIND_MIN: u64 = 4;
+/// … but whoever votes for a block has all of it, so it is not long in coming, if it comes: a node without stake gets nothing
+/// while those through whom it would come are not there.
+const TURBINE_TIME: Duration = Duration::from_millis(200);
 /// More than the slots two absent leaders can leave empty, and no more than can be asked for in a tenth of a second.
 const AHEAD_MAX: u64 = 96;
 /// Holes asked for at a time, the lowest first. Peers answer some ten thousand a second; who asks for more is refused and has
@@ -148,7 +154,12 @@ mod tests {
             })
             .collect();
         let wanted = wanted.iter().copied().collect();
-        let plan = gaps(&Outlook { root, tip, wanted: &wanted }, &known, |slot| slot < 1000);
+        let outlook = Outlook { root, tip, behind_for: Duration::ZERO, wanted: &wanted };
+        let plan = gaps(&outlook, &known, |slot| slot < 1000);
+        assert_eq!(text(&plan), expected);
+    }
+
+    fn text(plan: &[SlotGap]) -> String {
         let text: Vec<String> = plan
             .iter()
             .map(|gap| {
@@ -158,7 +169,7 @@ mod tests {
                 format!("{}{last}{orphan}{missing}", gap.slot)
             })
             .collect();
-        assert_eq!(text.join(" "), expected);
+        text.join(" ")
     }
 
     #[test]
@@ -196,9 +207,25 @@ mod tests {
         check(10, 14, "", &[], "");
     }
 
+    /// A joiner without stake, while whoever would send it the blocks is not there: nothing comes by itself, however little it is.
+    #[test]
+    fn the_last_few_slots_are_asked_for_when_turbine_does_not_bring_them() {
+        let known = BTreeMap::from([(11, Known::complete(10, Duration::MAX))]);
+        let plan = |tip, ms| {
+            let outlook = Outlook { root: 10, tip, behind_for: Duration::from_millis(ms), wanted: &NOTHING };
+            text(&gaps(&outlook, &known, |_| true))
+        };
+        assert_eq!(plan(13, 190), "");
+        assert_eq!(plan(13, 200), "12? 13?^");
+        assert_eq!(plan(11, 5_000), "", "the tip is here");
+    }
+
+    static NOTHING: BTreeSet<Slot> = BTreeSet::new();
+
     #[test]
     fn not_more_than_a_window_ahead() {
-        let plan = |tip| gaps(&Outlook { root: 10, tip, wanted: &BTreeSet::new() }, &BTreeMap::new(), |_| true);
+        let outlook = |tip| Outlook { root: 10, tip, behind_for: Duration::ZERO, wanted: &NOTHING };
+        let plan = |tip| gaps(&outlook(tip), &BTreeMap::new(), |_| true);
         assert_eq!(plan(900).len() as u64, AHEAD_MAX + 1);
         assert_eq!(plan(900).last().map(|gap| (gap.slot, gap.orphan)), Some((900, true)));
     }
@@ -207,7 +234,8 @@ mod tests {
     fn the_lowest_holes_come_first() {
         let state = Known { complete: false, missing: (0..400).collect(), ..Known::complete(10, Duration::MAX) };
         let known = (11..20).map(|slot| (slot, Known { parent: slot - 1, ..state.clone() })).collect();
-        let plan = gaps(&Outlook { root: 10, tip: 20, wanted: &BTreeSet::new() }, &known, |_| true);
+        let outlook = Outlook { root: 10, tip: 20, behind_for: Duration::ZERO, wanted: &NOTHING };
+        let plan = gaps(&outlook, &known, |_| true);
         let holes: Vec<usize> = plan.iter().map(|gap| gap.missing.len()).collect();
         assert_eq!(holes, [400, 400, 224, 0, 0, 0, 0, 0, 0]);
     }

@@ -43,30 +43,22 @@ impl Stopwatch {
         *self = Self::default();
     }
 
+    /// What the machine said of the takeover, with the times of this watch.
     pub fn report(&self, report: &tandem_role::event::HandoverReport, identity: Pubkey) -> HandoverReport {
-        HandoverReport {
-            role: report.role.to_string(),
-            last_vote_slot: report.last_vote_slot,
-            slots_missed: report.slots_missed,
-            ..self.own_report(identity, Some(report.term.0), report.last_vote_slot)
-        }
-    }
-
-    pub fn own_report(&self, identity: Pubkey, term: Option<u64>, last_vote_slot: Option<u64>) -> HandoverReport {
         let (ms, requested_unix_nanos) = match self.started {
             Some((started, unix_nanos)) => (millis(started.elapsed()), unix_nanos),
             None => (0.0, unix_nanos()),
         };
         HandoverReport {
+            role: report.role.to_string(),
+            last_vote_slot: report.last_vote_slot,
+            slots_missed: report.slots_missed,
             identity: identity.to_string(),
-            role: "ACTIVE".to_owned(),
-            term,
-            last_vote_slot,
+            term: Some(report.term.0),
             requested_unix_nanos,
             claimed_unix_nanos: self.claimed_unix_nanos,
             ms,
             phases_ms: self.phases.clone(),
-            slots_missed: 0,
         }
     }
 }
