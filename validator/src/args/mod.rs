@@ -3,6 +3,7 @@
 mod dev;
 mod operate;
 mod run;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,8 @@ use {
 pub use {
     dev::{DevArgs, GenesisArgs},
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
-    run::{Failback, OnLoss, RunArgs, TowerStorageKind},
+    run::{Failback, OnLoss, RunArgs},
+    store::{StoreArgs, TowerStorageKind},
 };
 
 /// A Solana-compatible validator with failover built in: one identity on two machines, its votes and leader slots
