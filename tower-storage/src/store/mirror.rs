@@ -152,7 +152,10 @@ fn what_others_write_into_agaves_keys_is_not_believed() {
     cast(&mut ours, 1).expect("ours");
     kv.0.lock().unwrap().memory.apply(&Txn { then: vec![Op::Delete { key: flat().instance }], ..Txn::default() });
     let refused = cast(&mut ours, 1).expect_err("the fence is gone");
-    assert!(matches!(&refused, RecordError::Quarantined { reason, .. } if reason.contains("agave instance")), "{refused}");
+    assert!(
+        matches!(&refused, RecordError::Quarantined { reason, .. } if reason.contains("agave instance")),
+        "{refused}"
+    );
     put(&kv, flat().tower, b"by hand".to_vec());
     let error = mirrored(&kv, 2).read().expect_err("no tower").to_string();
     assert!(error.contains("agave's key"), "{error}");

@@ -257,7 +257,8 @@ impl PromiseStore {
         log: LogRecord,
     ) -> Result<Claim, ClaimError> {
         let fence = claimed.held.fence;
-        let stored = [&claimed.tower, &claimed.agave_tower].map(|tower| tower.as_ref().map(|tower| tower.value.clone()));
+        let stored =
+            [&claimed.tower, &claimed.agave_tower].map(|tower| tower.as_ref().map(|tower| tower.value.clone()));
         let view = StoreView {
             owner: None,
             tower: claimed.tower,

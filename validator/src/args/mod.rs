@@ -1,9 +1,11 @@
 //! The command line. Flags have agave's names where agave has them; they are checked once, here.
 
+mod certs;
 mod dev;
 mod operate;
 mod run;
 mod store;
+mod tower;
 
 #[cfg(test)]
 mod tests;
@@ -14,10 +16,15 @@ use {
 };
 
 pub use {
+    certs::{CertsCommand, CertsInitArgs, CertsRenewArgs, CertsShowArgs},
     dev::{DevArgs, GenesisArgs},
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
     run::{Failback, OnLoss, RunArgs},
     store::{StoreArgs, TowerStorageKind},
+    tower::{
+        TowerCommand, TowerDiffArgs, TowerExportArgs, TowerFormat, TowerImportArgs, TowerPlaceArgs, TowerShowArgs,
+        TowerVerifyArgs,
+    },
 };
 
 /// A Solana-compatible validator with failover built in: one identity on two machines, its votes and leader slots
@@ -83,6 +90,16 @@ pub enum Command {
     SetLogFilter {
         /// For example `info` or `tandem_vote=debug,info`
         filter: String,
+    },
+    /// The promises of an identity: show, export, import, verify, compare
+    Tower {
+        #[command(subcommand)]
+        command: Box<TowerCommand>,
+    },
+    /// Certificates for etcd and the validators of a pair: make, renew, show
+    Certs {
+        #[command(subcommand)]
+        command: CertsCommand,
     },
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),

@@ -11,7 +11,9 @@ use {
 
 #[derive(Clone, Debug)]
 pub enum TowerStorage {
-    File { dir: PathBuf },
+    File {
+        dir: PathBuf,
+    },
     Etcd {
         options: EtcdOptions,
         /// Keep agave 2.3's flat keys in step too.

@@ -1,7 +1,9 @@
 //! The two writes an owner makes while it is active: a vote's tower, and the watermark of leader slots.
 
 use {
-    super::{Fault, Fence, Held, Operation, Quarantine, get, get_all, insist_on_own, owned, still_own, unchanged, view_of},
+    super::{
+        Fault, Fence, Held, Operation, Quarantine, get, get_all, insist_on_own, owned, still_own, unchanged, view_of,
+    },
     crate::{
         keys::Keys,
         kv::{Op, Revision, Txn, TxnReply},
