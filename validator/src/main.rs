@@ -59,6 +59,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::AuthorizedVoter { command }) => commands::authorized_voter(ledger, command),
         Some(Command::SetLogFilter { filter }) => commands::set_log_filter(ledger, filter),
         Some(Command::Certs { command }) => commands::certs(command),
+        Some(Command::Doctor(args)) => commands::doctor(ledger, args),
         Some(Command::Tower { command }) => commands::tower(ledger, command),
         Some(Command::Monitor(args)) => commands::monitor(ledger, args),
     }

@@ -2,6 +2,7 @@
 
 mod certs;
 mod dev;
+mod doctor;
 mod operate;
 mod run;
 mod store;
@@ -18,6 +19,7 @@ use {
 pub use {
     certs::{CertsCommand, CertsInitArgs, CertsRenewArgs, CertsShowArgs},
     dev::{DevArgs, GenesisArgs},
+    doctor::DoctorArgs,
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
     run::{Failback, OnLoss, RunArgs},
     store::{StoreArgs, TowerStorageKind},
@@ -101,6 +103,8 @@ pub enum Command {
         #[command(subcommand)]
         command: CertsCommand,
     },
+    /// Check everything a failover needs: keys, certificates, etcd, ports, the tower, the chain
+    Doctor(Box<DoctorArgs>),
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),
 }

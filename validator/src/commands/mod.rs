@@ -3,6 +3,7 @@
 mod authorized_voter;
 mod certs;
 mod contact_info;
+mod doctor;
 mod exit;
 mod finding;
 mod genesis;
@@ -24,8 +25,8 @@ use {
 };
 
 pub use {
-    authorized_voter::authorized_voter, certs::certs, contact_info::contact_info, exit::exit, genesis::genesis,
-    monitor::monitor, restart_window::wait_for_restart_window, set_identity::set_identity,
+    authorized_voter::authorized_voter, certs::certs, contact_info::contact_info, doctor::doctor, exit::exit,
+    genesis::genesis, monitor::monitor, restart_window::wait_for_restart_window, set_identity::set_identity,
     set_log_filter::set_log_filter, tower::tower,
 };
 

@@ -7,6 +7,8 @@ mod interchange;
 mod show;
 mod verify;
 
+pub use verify::freshness;
+
 use {
     super::place::{Access, Place, store_failure},
     crate::{
