@@ -141,7 +141,7 @@ pub(crate) fn after_vote(tower: &Tower, slot: Slot) -> Tower {
     Tower { votes, root }
 }
 
-fn locked_until(slot: Slot, count: u32) -> Slot {
+pub(crate) fn locked_until(slot: Slot, count: u32) -> Slot {
     slot.saturating_add(1u64.checked_shl(count).unwrap_or(u64::MAX))
 }
 

@@ -8,6 +8,7 @@
 
 mod check;
 mod decision;
+mod descent;
 mod error;
 mod exchange;
 mod file;
@@ -21,9 +22,10 @@ mod tower;
 pub use {
     check::{Violation, check},
     decision::{Tower, VoteDecision, VoteKind},
+    descent::{Contradiction, Relation, relation},
     error::{ClaimError, RecordError, StoreError},
     exchange::{ExchangeError, export_tower, import_tower},
-    file::{FileKv, FileKvError},
+    file::{FileKv, FileKvError, FileLook},
     known::{Known, KnownError},
     pace::{Pace, SystemPace},
     store::{Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, StoreSnapshot},

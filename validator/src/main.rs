@@ -10,6 +10,7 @@ mod dev;
 mod exit;
 mod logging;
 mod node;
+mod pki;
 mod release;
 mod rpc_client;
 mod stage;
@@ -57,6 +58,9 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::ContactInfo(format)) => commands::contact_info(ledger, *format),
         Some(Command::AuthorizedVoter { command }) => commands::authorized_voter(ledger, command),
         Some(Command::SetLogFilter { filter }) => commands::set_log_filter(ledger, filter),
+        Some(Command::Certs { command }) => commands::certs(command),
+        Some(Command::Doctor(args)) => commands::doctor(ledger, args),
+        Some(Command::Tower { command }) => commands::tower(ledger, command),
         Some(Command::Monitor(args)) => commands::monitor(ledger, args),
     }
 }

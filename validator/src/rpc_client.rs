@@ -26,6 +26,18 @@ impl RpcClient {
         Self { url: format!("http://{address}"), agent: config.into() }
     }
 
+    /// A node by its URL. `Err`: why that is none this client can ask.
+    pub fn at(url: &str) -> Result<Self, String> {
+        let parsed: ureq::http::Uri = url.parse().map_err(|error| format!("{error}"))?;
+        match (parsed.scheme_str(), parsed.host()) {
+            (Some("http"), Some(_)) => {}
+            (Some(_), _) => return Err("only http:// is spoken here".to_owned()),
+            (None, _) => return Err("it has no scheme and host".to_owned()),
+        }
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build();
+        Ok(Self { url: url.to_owned(), agent: config.into() })
+    }
+
     pub fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, RpcError> {
         let transport = |reason: String| RpcError::Transport { url: self.url.clone(), reason };
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });

@@ -5,8 +5,10 @@
 //! Must match: etcd 3.4 and 3.5 (gRPC v3 API), the flags of agave 2.3's etcd tower store.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod certificate;
 mod check;
 mod classify;
+mod examine;
 mod kv;
 mod lease;
 mod member;
@@ -17,7 +19,9 @@ mod tls;
 mod watch;
 
 pub use {
+    certificate::{Certificate, check_client},
     check::{CheckError, CheckReport, MemberReport},
+    examine::{Examination, Latency, MemberFacts},
     kv::EtcdKv,
     options::{EtcdOptions, OpenError},
     tls::FileError,

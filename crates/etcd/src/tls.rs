@@ -178,7 +178,7 @@ fn build(
     Ok(Arc::new(config))
 }
 
-fn certificates(path: &Path, pem: &[u8], flag: &str) -> Result<Vec<CertificateDer<'static>>, FileError> {
+pub(crate) fn certificates(path: &Path, pem: &[u8], flag: &str) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let wrong = |reason: String| FileError {
         path: path.to_owned(),
         reason,

@@ -1,22 +1,37 @@
 //! What the keys of the store are called. The genesis hash is part of the name, so that one identity used on two
 //! clusters can never mix them up.
 
-use tandem_types::{Hash, Pubkey, Term};
+use {
+    crate::agave_keys::AgaveKeys,
+    tandem_types::{Hash, Pubkey, Term},
+};
 
 /// Names below `/tandem/v1/<genesis hash>/<identity>/`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Keys {
     prefix: String,
+    /// Kept in step too, when that is asked for.
+    agave: Option<AgaveKeys>,
 }
 
 impl Keys {
     pub fn new(genesis_hash: &Hash, identity: &Pubkey) -> Self {
-        Self { prefix: format!("/tandem/v1/{genesis_hash}/{identity}/") }
+        Self { prefix: format!("/tandem/v1/{genesis_hash}/{identity}/"), agave: None }
     }
 
-    /// The same keys for a rehearsal: nothing written there can touch the real ones.
+    /// The same keys with agave's beside them (`--etcd-mirror-agave-keys`).
+    pub fn mirror_agave(self, identity: &Pubkey) -> Self {
+        Self { agave: Some(AgaveKeys::new(identity)), ..self }
+    }
+
+    /// Agave's keys, if they are to be kept in step.
+    pub fn agave(&self) -> Option<&AgaveKeys> {
+        self.agave.as_ref()
+    }
+
+    /// The same keys for a rehearsal: nothing written there can touch the real ones, agave's included.
     pub fn rehearsal(&self) -> Self {
-        Self { prefix: format!("{}rehearsal/", self.prefix) }
+        Self { prefix: format!("{}rehearsal/", self.prefix), agave: None }
     }
 
     pub fn prefix(&self) -> &str {
@@ -64,6 +79,9 @@ mod tests {
         let other_cluster = Keys::new(&Hash::new_from_array([3; 32]), &Pubkey::new_from_array([2; 32]));
         assert_ne!(keys.owner(), other_cluster.owner());
         assert_ne!(keys.owner(), keys.rehearsal().owner());
+        let mirrored = keys.clone().mirror_agave(&Pubkey::new_from_array([2; 32]));
+        assert_eq!(mirrored.owner(), keys.owner());
+        assert!(mirrored.agave().is_some() && mirrored.rehearsal().agave().is_none(), "a rehearsal fences nobody");
         assert!(keys.owner().starts_with(keys.prefix()) && keys.prefix().ends_with('/'));
         assert!(keys.log(Term(9)) < keys.log(Term(10)), "log entries sort by term");
         assert!(keys.log(Term(9)).starts_with(&keys.logs()));

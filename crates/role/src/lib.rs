@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agave_keys;
 pub mod auto;
 pub mod config;
 pub mod event;

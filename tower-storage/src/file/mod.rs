@@ -5,8 +5,11 @@
 
 mod disk;
 mod format;
+mod look;
 #[cfg(test)]
 mod tests;
+
+pub use look::FileLook;
 
 use {
     disk::{Disk, RealDisk},

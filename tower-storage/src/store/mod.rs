@@ -4,6 +4,8 @@
 //! Blocking: it lives on a thread of its own. While a record is unresolved nothing else can be recorded, because the
 //! one thread is busy resolving it; that is a feature.
 
+#[cfg(test)]
+mod mirror;
 mod promise;
 #[cfg(test)]
 mod races;
@@ -24,6 +26,7 @@ use {
     std::time::Duration,
     tandem_role::{
         ClaimFacts, StoreFacts,
+        agave_keys::AgaveView,
         keys::Keys,
         kv::{Kv, KvError, Revision},
         protocol::{
@@ -169,6 +172,12 @@ impl PromiseStore {
         self
     }
 
+    /// Keeps agave 2.3's keys in step, and is fenced by them (`--etcd-mirror-agave-keys`). Only before anything was read.
+    pub fn mirror_agave(mut self) -> Self {
+        self.keys = self.keys.mirror_agave(&self.identity);
+        self
+    }
+
     pub fn describe(&self) -> String {
         self.kv.describe()
     }
@@ -248,11 +257,14 @@ impl PromiseStore {
         log: LogRecord,
     ) -> Result<Claim, ClaimError> {
         let fence = claimed.held.fence;
+        let stored =
+            [&claimed.tower, &claimed.agave_tower].map(|tower| tower.as_ref().map(|tower| tower.value.clone()));
         let view = StoreView {
             owner: None,
             tower: claimed.tower,
             window: claimed.window,
             intent: None,
+            agave: claimed.agave_tower.map(|tower| AgaveView { instance: None, tower: Some(tower) }),
             revision: self.knowledge.revision,
             store_id: self.knowledge.store_id.unwrap_or(0),
         };
@@ -269,7 +281,32 @@ impl PromiseStore {
         };
         let StoreSnapshot { tower, window, .. } = snapshot;
         self.tenure = Ok(Tenure { held: claimed.held, owner, log, tower: tower.clone(), base: Tower::default() });
+        if let Some(tower) = &tower
+            && self.keys.agave().is_some()
+            && stored.iter().any(|stored| stored.as_deref() != Some(tower.bytes()))
+        {
+            self.bring_into_step(tower)?;
+        }
         Ok(Claim { term: fence.term, tower, window })
+    }
+
+    /// One of the two tower keys is behind, because an agave node has voted, or this software without the mirror. Both
+    /// get the newer tower before the claim counts: an agave node that loads it from now on cannot find an older one.
+    fn bring_into_step(&mut self, tower: &StoredTower) -> Result<(), ClaimError> {
+        let Ok(tenure) = &mut self.tenure else { return Ok(()) };
+        let write = RecordVote::new(&self.keys, &tenure.held, tower.bytes().to_vec());
+        match self.write(write) {
+            Ok(revision) => {
+                if let Ok(tenure) = &mut self.tenure {
+                    tenure.held.tower_revision = revision;
+                }
+                Ok(())
+            }
+            // Somebody claimed in between: that is as if our claim had come too late.
+            Err(RecordError::Fenced { .. }) => Err(ClaimError::Refused(Box::new(self.read().map_err(claim_error)?))),
+            Err(RecordError::StoreLost { store, source, .. }) => Err(ClaimError::Unresolved { store, source }),
+            Err(other) => Err(ClaimError::Quarantined { store: self.kv.describe(), reason: other.to_string() }),
+        }
     }
 
     /// Before the first record into a store without a tower: what the vote account's state on chain says was voted.
@@ -418,6 +455,15 @@ impl PromiseStore {
         let tower = match view.tower {
             Some(tower) => Some(StoredTower::decode(tower.value, &self.identity).map_err(|error| error.to_string())?),
             None => None,
+        };
+        let tower = match view.agave.as_ref().and_then(|agave| agave.tower.as_ref()) {
+            None => tower,
+            Some(agave) => {
+                let agave = StoredTower::decode(agave.value.clone(), &self.identity)
+                    .map_err(|error| format!("agave's key {}/tower: {error}", self.identity))?;
+                // Whoever voted last, voted on top of the other's tower: the claim of either brings the other's up.
+                Some(tower.filter(|tower| tower.last_slot() >= agave.last_slot()).unwrap_or(agave))
+            }
         };
         let last_vote = tower.as_ref().and_then(StoredTower::last_slot);
         if let Some(known) = self.newest_vote.filter(|known| last_vote.is_none_or(|last| last < *known)) {

@@ -1,8 +1,12 @@
 //! The command line. Flags have agave's names where agave has them; they are checked once, here.
 
+mod certs;
 mod dev;
+mod doctor;
 mod operate;
 mod run;
+mod store;
+mod tower;
 
 #[cfg(test)]
 mod tests;
@@ -13,9 +17,16 @@ use {
 };
 
 pub use {
+    certs::{CertsCommand, CertsInitArgs, CertsRenewArgs, CertsShowArgs},
     dev::{DevArgs, GenesisArgs},
+    doctor::DoctorArgs,
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
-    run::{Failback, OnLoss, RunArgs, TowerStorageKind},
+    run::{Failback, OnLoss, RunArgs},
+    store::{StoreArgs, TowerStorageKind},
+    tower::{
+        TowerCommand, TowerDiffArgs, TowerExportArgs, TowerFormat, TowerImportArgs, TowerPlaceArgs, TowerShowArgs,
+        TowerVerifyArgs,
+    },
 };
 
 /// A Solana-compatible validator with failover built in: one identity on two machines, its votes and leader slots
@@ -82,6 +93,18 @@ pub enum Command {
         /// For example `info` or `tandem_vote=debug,info`
         filter: String,
     },
+    /// The promises of an identity: show, export, import, verify, compare
+    Tower {
+        #[command(subcommand)]
+        command: Box<TowerCommand>,
+    },
+    /// Certificates for etcd and the validators of a pair: make, renew, show
+    Certs {
+        #[command(subcommand)]
+        command: CertsCommand,
+    },
+    /// Check everything a failover needs: keys, certificates, etcd, ports, the tower, the chain
+    Doctor(Box<DoctorArgs>),
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),
 }

@@ -1,6 +1,7 @@
 //! Flags of `validator [run]`.
 
 use {
+    super::StoreArgs,
     clap::{Args, ValueEnum},
     std::{net::IpAddr, path::PathBuf},
 };
@@ -69,33 +70,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "VERSION")]
     pub expected_shred_version: Option<u16>,
 
-    /// Where this identity's votes and leader slots are recorded before they are signed
-    #[arg(long, value_enum, default_value = "file")]
-    pub tower_storage: TowerStorageKind,
-
-    /// Folder of the file tower store [default: <LEDGER>/tower-store]
-    #[arg(long, value_name = "DIR")]
-    pub tower: Option<PathBuf>,
-
-    /// etcd endpoint, as host:port or https://host:port; give every member of the cluster
-    #[arg(long, alias = "etcd-endpoints", value_name = "HOST:PORT", value_delimiter = ',')]
-    pub etcd_endpoint: Vec<String>,
-
-    /// Certificate authority that signed etcd's certificates (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub etcd_cacert_file: Option<PathBuf>,
-
-    /// Our client certificate for etcd (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub etcd_cert_file: Option<PathBuf>,
-
-    /// Key of our client certificate (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub etcd_key_file: Option<PathBuf>,
-
-    /// Name that etcd's certificate must carry [default: the endpoint's host]
-    #[arg(long, value_name = "DOMAIN")]
-    pub etcd_domain_name: Option<String>,
+    #[command(flatten)]
+    pub store: StoreArgs,
 
     /// How long a record is retried before the store counts as lost, in milliseconds (an etcd leader change takes 1-2 s)
     #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
@@ -198,12 +174,6 @@ impl IgnoredArgs {
         ];
         flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }
-}
-
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TowerStorageKind {
-    File,
-    Etcd,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -22,9 +22,9 @@ fn the_guides_flags_mean_what_the_guide_says() {
     let primary =
         run_args(&format!("--identity validator-keypair.json --vote-account vote-account-keypair.json {store}"));
     assert_eq!(primary.identity, Some("validator-keypair.json".into()));
-    assert_eq!(primary.tower_storage, TowerStorageKind::Etcd);
-    assert_eq!(primary.etcd_endpoint, ["127.0.0.1:2379"]);
-    assert_eq!(primary.etcd_cacert_file, Some("certs/etcd-ca.pem".into()));
+    assert_eq!(primary.store.tower_storage, TowerStorageKind::Etcd);
+    assert_eq!(primary.store.etcd_endpoint, ["127.0.0.1:2379"]);
+    assert_eq!(primary.store.etcd_cacert_file, Some("certs/etcd-ca.pem".into()));
     assert_eq!((primary.failback, primary.on_identity_loss), (Failback::Preferred, OnLoss::Exit));
     assert!(!primary.no_check_vote_account);
 
@@ -52,7 +52,7 @@ fn flags_of_agaves_start_scripts_are_taken() {
                 --etcd-endpoint a:1,b:2 --etcd-endpoints c:3 --etcd-domain-name etcd.example --limit-ledger-size";
     let args = run_args(line);
     assert_eq!(args.entrypoint, ["a:8001", "b:8001"]);
-    assert_eq!(args.etcd_endpoint, ["a:1", "b:2", "c:3"]);
+    assert_eq!(args.store.etcd_endpoint, ["a:1", "b:2", "c:3"]);
     assert!(args.private_rpc && args.require_tower);
     assert_eq!(
         args.ignored.given(),

@@ -1,13 +1,19 @@
 //! One file for each command of the command line.
 
 mod authorized_voter;
+mod certs;
 mod contact_info;
+mod doctor;
 mod exit;
+mod finding;
 mod genesis;
 mod monitor;
+mod on_chain;
+mod place;
 mod restart_window;
 mod set_identity;
 mod set_log_filter;
+mod tower;
 
 use {
     crate::exit::{Failure, Status},
@@ -19,8 +25,9 @@ use {
 };
 
 pub use {
-    authorized_voter::authorized_voter, contact_info::contact_info, exit::exit, genesis::genesis, monitor::monitor,
-    restart_window::wait_for_restart_window, set_identity::set_identity, set_log_filter::set_log_filter,
+    authorized_voter::authorized_voter, certs::certs, contact_info::contact_info, doctor::doctor, exit::exit,
+    genesis::genesis, monitor::monitor, restart_window::wait_for_restart_window, set_identity::set_identity,
+    set_log_filter::set_log_filter, tower::tower,
 };
 
 /// The keypair of a file, or of standard input.

@@ -94,7 +94,7 @@ impl Config {
             network: Network::new(args)?,
             expected_genesis_hash: args.expected_genesis_hash.as_deref().map(genesis_hash).transpose()?,
             expected_shred_version: args.expected_shred_version,
-            tower_storage: TowerStorage::new(&ledger, args)?,
+            tower_storage: TowerStorage::new(&ledger, &args.store)?,
             roles,
             log: args.log.clone().filter(|path| path != Path::new("-")),
             release_log: args.release_log.clone(),

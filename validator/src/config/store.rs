@@ -2,7 +2,7 @@
 
 use {
     crate::{
-        args::{RunArgs, TowerStorageKind},
+        args::{StoreArgs, TowerStorageKind},
         exit::{Failure, Status},
     },
     std::path::{Path, PathBuf},
@@ -11,12 +11,19 @@ use {
 
 #[derive(Clone, Debug)]
 pub enum TowerStorage {
-    File { dir: PathBuf },
-    Etcd(EtcdOptions),
+    File {
+        dir: PathBuf,
+    },
+    Etcd {
+        options: EtcdOptions,
+        /// Keep agave 2.3's flat keys in step too.
+        mirror_agave_keys: bool,
+    },
 }
 
 impl TowerStorage {
-    pub(super) fn new(ledger: &Path, args: &RunArgs) -> Result<Self, Failure> {
+    /// Reads and judges the certificate files, connects to nothing.
+    pub fn new(ledger: &Path, args: &StoreArgs) -> Result<Self, Failure> {
         match args.tower_storage {
             TowerStorageKind::File => {
                 if let Some(flag) = etcd_flag(args) {
@@ -36,19 +43,20 @@ impl TowerStorage {
                 };
                 // Reads and judges the files, connects to nothing; the node opens its own.
                 EtcdKv::open(options.clone()).map_err(|error| Failure::caused(Status::Usage, &error))?;
-                Ok(Self::Etcd(options))
+                Ok(Self::Etcd { options, mirror_agave_keys: args.etcd_mirror_agave_keys })
             }
         }
     }
 }
 
-fn etcd_flag(args: &RunArgs) -> Option<&'static str> {
+fn etcd_flag(args: &StoreArgs) -> Option<&'static str> {
     let flags = [
         ("--etcd-endpoint", !args.etcd_endpoint.is_empty()),
         ("--etcd-cacert-file", args.etcd_cacert_file.is_some()),
         ("--etcd-cert-file", args.etcd_cert_file.is_some()),
         ("--etcd-key-file", args.etcd_key_file.is_some()),
         ("--etcd-domain-name", args.etcd_domain_name.is_some()),
+        ("--etcd-mirror-agave-keys", args.etcd_mirror_agave_keys),
     ];
     flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
 }

@@ -163,7 +163,7 @@ fn stores_that_cannot_be() {
         pki.client.key.display()
     );
     let config = bench.config(&format!("{all} --etcd-domain-name localhost")).expect("all is well");
-    let TowerStorage::Etcd(options) = &config.tower_storage else { panic!("another store") };
+    let TowerStorage::Etcd { options, .. } = &config.tower_storage else { panic!("another store") };
     assert_eq!(options.endpoints, ["127.0.0.1:2379"]);
     assert_eq!(options.domain_name.as_deref(), Some("localhost"));
 

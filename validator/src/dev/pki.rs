@@ -1,10 +1,9 @@
 //! A certificate authority and certificates for etcd and the validators of the playground.
 
 use {
-    crate::exit::Failure,
-    rcgen::{
-        BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-        KeyUsagePurpose,
+    crate::{
+        exit::Failure,
+        pki::{Authority, Leaf},
     },
     std::{
         fs,
@@ -29,37 +28,26 @@ impl Pki {
     pub fn create(folder: &Path) -> Result<Self, Failure> {
         let make = || -> Result<Self, Box<dyn std::error::Error>> {
             fs::create_dir_all(folder)?;
-            let ca_key = KeyPair::generate()?;
-            let mut params = CertificateParams::default();
-            params.distinguished_name = name("tandem playground CA");
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages =
-                vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-            let ca_path = folder.join("ca.pem");
-            fs::write(&ca_path, params.self_signed(&ca_key)?.pem())?;
-            let issuer = Issuer::new(params, ca_key);
-            let leaf = |file: &str, common_name: &str| -> Result<Pair, Box<dyn std::error::Error>> {
-                let key = KeyPair::generate()?;
-                let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-                params.distinguished_name = name(common_name);
-                params.use_authority_key_identifier_extension = true;
-                params.extended_key_usages =
-                    vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+            // The authority's key is forgotten: nobody renews a playground's certificates.
+            let (authority, _key) = Authority::create("tandem playground CA", DAYS)?;
+            let ca = folder.join("ca.pem");
+            fs::write(&ca, &authority.certificate)?;
+            let leaf = |file: &str| -> Result<Pair, Box<dyn std::error::Error>> {
+                let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+                let leaf = Leaf { common_name: file.to_owned(), names, server: true, days: DAYS };
+                let issued = authority.issue(&leaf)?;
                 let pair =
                     Pair { cert: folder.join(format!("{file}.pem")), key: folder.join(format!("{file}-key.pem")) };
-                fs::write(&pair.cert, params.signed_by(&key, &issuer)?.pem())?;
-                fs::write(&pair.key, key.serialize_pem())?;
+                fs::write(&pair.cert, issued.certificate)?;
+                fs::write(&pair.key, issued.key)?;
                 fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600))?;
                 Ok(pair)
             };
-            Ok(Self { server: leaf("etcd", "etcd")?, client: leaf("validator", "validator")?, ca: ca_path })
+            Ok(Self { server: leaf("etcd")?, client: leaf("validator")?, ca })
         };
         make().map_err(|error| Failure::failed(format!("making certificates in {}: {error}", folder.display())))
     }
 }
 
-fn name(common_name: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, common_name);
-    name
-}
+/// A playground may stand for a while.
+const DAYS: u32 = 3_650;

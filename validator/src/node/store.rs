@@ -18,7 +18,7 @@ use {
 
 pub enum Store {
     File(PathBuf),
-    Etcd(EtcdKv),
+    Etcd { kv: EtcdKv, mirror_agave_keys: bool },
 }
 
 /// One transaction's patience; an operation's is `--etcd-write-timeout`.
@@ -30,13 +30,13 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 pub fn open(config: &Config, _runtime: &tokio::runtime::Runtime) -> Result<Store, Failure> {
     match &config.tower_storage {
         TowerStorage::File { dir } => Ok(Store::File(dir.clone())),
-        TowerStorage::Etcd(options) => {
+        TowerStorage::Etcd { options, mirror_agave_keys } => {
             let kv = EtcdKv::open(options.clone()).map_err(|error| Failure::caused(Status::Usage, &error))?;
             let report = kv.check(CHECK_DEADLINE).map_err(|error| Failure::caused(Status::StoreLost, &error))?;
             for warning in report.warnings {
                 tracing::warn!("{warning}");
             }
-            Ok(Store::Etcd(kv))
+            Ok(Store::Etcd { kv, mirror_agave_keys: *mirror_agave_keys })
         }
     }
 }
@@ -45,7 +45,7 @@ impl Store {
     pub fn name(&self) -> String {
         match self {
             Store::File(folder) => format!("folder {}", folder.display()),
-            Store::Etcd(kv) => kv.describe(),
+            Store::Etcd { kv, .. } => kv.describe(),
         }
     }
 
@@ -60,18 +60,22 @@ impl Store {
         let limits = Limits { call_deadline: CALL_DEADLINE, write_timeout: config.roles.write_timeout };
         let place = match self {
             Store::File(folder) => Store::File(folder.clone()),
-            Store::Etcd(kv) => Store::Etcd(kv.clone()),
+            Store::Etcd { kv, mirror_agave_keys } => {
+                Store::Etcd { kv: kv.clone(), mirror_agave_keys: *mirror_agave_keys }
+            }
         };
         Box::new(move |identity| {
             let kv: Box<dyn Kv> = match &place {
                 Store::File(folder) => {
                     Box::new(FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?)
                 }
-                Store::Etcd(kv) => Box::new(kv.clone()),
+                Store::Etcd { kv, .. } => Box::new(kv.clone()),
             };
+            let mirror = matches!(place, Store::Etcd { mirror_agave_keys: true, .. });
             let vote_account = vote_account.unwrap_or_default();
             let opening = Opening { genesis_hash, identity: *identity, vote_account, instance, limits };
-            Ok(PromiseStore::open(kv, Box::new(SystemPace::start()), opening))
+            let store = PromiseStore::open(kv, Box::new(SystemPace::start()), opening);
+            Ok(if mirror { store.mirror_agave() } else { store })
         })
     }
 
@@ -79,7 +83,11 @@ impl Store {
     pub fn watch(&self, genesis_hash: &Hash, identity: &Pubkey, role: Tx<RoleInput>) -> Result<(), Failure> {
         match self {
             Store::File(_) => Ok(()),
-            Store::Etcd(kv) => watch::spawn(kv, &Keys::new(genesis_hash, identity), role),
+            Store::Etcd { kv, mirror_agave_keys } => {
+                let keys = Keys::new(genesis_hash, identity);
+                let keys = if *mirror_agave_keys { keys.mirror_agave(identity) } else { keys };
+                watch::spawn(kv, &keys, role)
+            }
         }
     }
 }

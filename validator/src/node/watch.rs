@@ -2,6 +2,7 @@
 
 use {
     crate::{exit::Failure, topology::RoleInput},
+    crossbeam_channel::Receiver,
     std::thread,
     tandem_env::Tx,
     tandem_etcd::EtcdKv,
@@ -14,7 +15,15 @@ use {
 };
 
 pub fn spawn(kv: &EtcdKv, keys: &Keys, role: Tx<RoleInput>) -> Result<(), Failure> {
-    let events = kv.watch(keys.prefix());
+    if let Some(agave) = keys.agave() {
+        // An agave node takes the identity by this key alone. Our own claims are seen here too: one read too many each.
+        forward(kv.watch(&agave.instance), keys.clone(), role.clone())?;
+    }
+    forward(kv.watch(keys.prefix()), keys.clone(), role)
+}
+
+fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>) -> Result<(), Failure> {
+    let agave = keys.agave().map(|agave| agave.instance.clone());
     let (owner, intent) = (keys.owner(), keys.intent());
     thread::Builder::new()
         .name("watch".into())
@@ -28,6 +37,7 @@ pub fn spawn(kv: &EtcdKv, keys: &Keys, role: Tx<RoleInput>) -> Result<(), Failur
                         Ok(intent) => Event::IntentSeen(Box::new(intent)),
                         Err(_) => continue,
                     },
+                    WatchEvent::Put(entry) if agave.as_ref() == Some(&entry.key) => Event::OwnerChanged(None),
                     WatchEvent::Gap => Event::OwnerChanged(None),
                     WatchEvent::Put(_) | WatchEvent::Deleted { .. } => continue,
                 };

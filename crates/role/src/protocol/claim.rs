@@ -2,10 +2,11 @@
 
 use {
     super::{
-        Fault, Fence, Held, Operation, Quarantine, StoreView, Versioned, get, get_all, raw, record, still_own,
+        Fault, Fence, Held, Operation, Quarantine, StoreView, Versioned, get, get_all, owned, raw, record, still_own,
         unchanged, view_of,
     },
     crate::{
+        agave_keys::instance_value,
         keys::Keys,
         kv::{Op, Revision, Txn, TxnReply},
         records::{LogRecord, OwnerRecord, Preference, Record, WindowRecord},
@@ -47,6 +48,8 @@ pub struct Claimed {
     pub held: Held,
     pub tower: Option<Versioned<Vec<u8>>>,
     pub window: Option<Versioned<WindowRecord>>,
+    /// The tower in agave's key: what an agave node may have voted meanwhile.
+    pub agave_tower: Option<Versioned<Vec<u8>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ pub struct Claim {
     instance: InstanceId,
     owner: OwnerRecord,
     log: LogRecord,
+    mirrored: bool,
 }
 
 impl Claim {
@@ -93,11 +97,17 @@ impl Claim {
             get(keys.tower()),
             get(keys.window()),
         ];
+        let mirrored = keys.agave().is_some();
+        if let Some(agave) = keys.agave() {
+            // From here on no agave node can store a tower, and without storing it it sends no vote.
+            then.push(Op::Put { key: agave.instance.clone(), value: instance_value(&instance) });
+            then.push(get(agave.tower.clone()));
+        }
         if let Some(old) = term.0.checked_sub(LOG_TERMS_KEPT).filter(|old| *old > 0) {
             then.push(Op::Delete { key: keys.log(Term(old)) });
         }
         let compares = vec![unchanged(keys.owner(), request.owner_revision)];
-        Self { txn: Txn { compares, then, otherwise: get_all(keys) }, term, instance, owner, log }
+        Self { txn: Txn { compares, then, otherwise: get_all(keys) }, term, instance, owner, log, mirrored }
     }
 
     /// The term this claim is for.
@@ -115,6 +125,7 @@ impl Claim {
         owner_revision: Revision,
         tower: Option<Versioned<Vec<u8>>>,
         window: Option<Versioned<WindowRecord>>,
+        agave_tower: Option<Versioned<Vec<u8>>>,
     ) -> ClaimOutcome {
         let fence = Fence { term: self.term, instance: self.instance, owner_revision };
         let held = Held {
@@ -123,7 +134,7 @@ impl Claim {
             window_revision: window.as_ref().map_or(0, |window| window.mod_revision),
             watermark: window.as_ref().map(|window| window.value.watermark),
         };
-        ClaimOutcome::Claimed(Box::new(Claimed { held, tower, window }))
+        ClaimOutcome::Claimed(Box::new(Claimed { held, tower, window, agave_tower }))
     }
 }
 
@@ -140,10 +151,15 @@ impl Operation for Claim {
 
     fn interpret(&self, reply: &TxnReply) -> Result<ClaimOutcome, Fault> {
         if reply.succeeded {
-            let [_, _, tower, window, ..] = reply.reads.as_slice() else {
+            let [_, _, tower, window, rest @ ..] = reply.reads.as_slice() else {
                 return Err(Quarantine::MalformedReply("a claim reads the tower and the window").into());
             };
-            return Ok(self.claimed(reply.revision, raw(tower)?, record(window)?));
+            let agave_tower = match rest {
+                [_, tower, ..] if self.mirrored => raw(tower)?,
+                _ if self.mirrored => return Err(Quarantine::MalformedReply("a claim reads agave's tower").into()),
+                _ => None,
+            };
+            return Ok(self.claimed(reply.revision, raw(tower)?, record(window)?, agave_tower));
         }
         let view = view_of(reply)?;
         match &view.owner {
@@ -153,7 +169,8 @@ impl Operation for Claim {
                 if owner.value.instance == self.instance && owner.value.term == self.term && !owner.value.released =>
             {
                 let owner_revision = owner.mod_revision;
-                Ok(self.claimed(owner_revision, view.tower, view.window))
+                let agave_tower = view.agave.and_then(|agave| agave.tower);
+                Ok(self.claimed(owner_revision, view.tower, view.window, agave_tower))
             }
             Some(_) | None => Ok(ClaimOutcome::Refused(Box::new(view))),
         }
@@ -170,6 +187,7 @@ pub struct Release {
 impl Release {
     /// `owner` and `log` are the records this process wrote with its claim, the log completed by what happened since.
     pub fn new(keys: &Keys, fence: Fence, owner: &OwnerRecord, log: &LogRecord) -> Self {
+        // Agave's instance is not compared: after an agave node took over, the owner record should still say that we let go.
         let released = OwnerRecord { released: true, lease: None, ..owner.clone() };
         let txn = Txn {
             compares: vec![unchanged(keys.owner(), fence.owner_revision)],
@@ -222,7 +240,7 @@ pub struct WriteLog {
 impl WriteLog {
     pub fn new(keys: &Keys, fence: Fence, log: &LogRecord) -> Self {
         let txn = Txn {
-            compares: vec![unchanged(keys.owner(), fence.owner_revision)],
+            compares: owned(keys, &fence),
             then: vec![Op::Put { key: keys.log(fence.term), value: log.encode() }],
             otherwise: get_all(keys),
         };

@@ -165,7 +165,15 @@ impl Node {
             });
         }
         if self.may_release {
-            let view = StoreView { owner: None, tower: None, window: None, intent: None, revision: 0, store_id: 0 };
+            let view = StoreView {
+                owner: None,
+                tower: None,
+                window: None,
+                intent: None,
+                agave: None,
+                revision: 0,
+                store_id: 0,
+            };
             let (owner, log) = records_of(&view, self.id, held.fence.term);
             let op = Release::new(&keys(), held.fence, &owner, &log);
             with(&|node| node.doing = Doing::Releasing(InFlight::new(op.clone())));
@@ -498,7 +506,8 @@ fn a_paused_owner_wakes_up_fenced() {
 #[test]
 fn revisions_reused_by_a_restored_store_do_not_pass_for_ours() {
     let mut world = World::new(Mutant::None, 0);
-    let view = StoreView { owner: None, tower: None, window: None, intent: None, revision: 0, store_id: 1 };
+    let view =
+        StoreView { owner: None, tower: None, window: None, intent: None, agave: None, revision: 0, store_id: 1 };
     let backup = world.store.clone();
     let claim = |world: &mut World, id: u8| {
         let claim = Claim::new(&keys(), request(id, &view));
@@ -522,7 +531,8 @@ fn revisions_reused_by_a_restored_store_do_not_pass_for_ours() {
 #[test]
 fn a_foreign_tower_under_our_own_claim_is_quarantined() {
     let mut world = World::new(Mutant::None, 0);
-    let view = StoreView { owner: None, tower: None, window: None, intent: None, revision: 0, store_id: 1 };
+    let view =
+        StoreView { owner: None, tower: None, window: None, intent: None, agave: None, revision: 0, store_id: 1 };
     let claim = Claim::new(&keys(), request(1, &view));
     let reply = world.apply(claim.txn());
     let ClaimOutcome::Claimed(claimed) = claim.interpret(&reply).unwrap() else { panic!("the store was empty") };
@@ -536,7 +546,8 @@ fn a_foreign_tower_under_our_own_claim_is_quarantined() {
 #[test]
 fn a_refused_claim_changes_nothing_and_tells_who_won() {
     let mut world = World::new(Mutant::None, 0);
-    let view = StoreView { owner: None, tower: None, window: None, intent: None, revision: 0, store_id: 1 };
+    let view =
+        StoreView { owner: None, tower: None, window: None, intent: None, agave: None, revision: 0, store_id: 1 };
     let first = Claim::new(&keys(), request(1, &view));
     let second = Claim::new(&keys(), request(2, &view));
     world.apply(first.txn());
@@ -550,7 +561,8 @@ fn a_refused_claim_changes_nothing_and_tells_who_won() {
 #[test]
 fn intents_are_for_the_owner_that_was_read() {
     let mut world = World::new(Mutant::None, 0);
-    let view = StoreView { owner: None, tower: None, window: None, intent: None, revision: 0, store_id: 1 };
+    let view =
+        StoreView { owner: None, tower: None, window: None, intent: None, agave: None, revision: 0, store_id: 1 };
     let claim = Claim::new(&keys(), request(1, &view));
     let reply = world.apply(claim.txn());
     let intent = IntentRecord {

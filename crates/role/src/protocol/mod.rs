@@ -14,6 +14,9 @@
 //!   release     owner == my claim                         owner(released), log
 //!   intent      owner == what was read                    intent
 //! ```
+//!
+//! With agave's keys kept in step (see `agave_keys.rs`) a claim also puts its instance there, every write of the owner
+//! also compares it, and a vote's tower goes into both places.
 
 mod claim;
 #[cfg(test)]
@@ -29,6 +32,7 @@ pub use {
 
 use {
     crate::{
+        agave_keys::{AgaveView, is_ours, true_owner},
         keys::Keys,
         kv::{Compare, KeyValue, KvError, Op, Revision, Txn, TxnReply},
         records::{BadRecord, IntentRecord, OwnerRecord, Record, WindowRecord},
@@ -51,6 +55,8 @@ pub struct StoreView {
     pub tower: Option<Versioned<Vec<u8>>>,
     pub window: Option<Versioned<WindowRecord>>,
     pub intent: Option<Versioned<IntentRecord>>,
+    /// None: agave's keys are not kept in step.
+    pub agave: Option<AgaveView>,
     pub revision: Revision,
     pub store_id: u64,
 }
@@ -221,19 +227,38 @@ fn unchanged(key: String, mod_revision: Revision) -> Compare {
 
 /// Reads everything: the `otherwise` branch of each write, so that a refusal explains itself.
 fn get_all(keys: &Keys) -> Vec<Op> {
-    vec![get(keys.owner()), get(keys.tower()), get(keys.window()), get(keys.intent())]
+    let mut reads = vec![get(keys.owner()), get(keys.tower()), get(keys.window()), get(keys.intent())];
+    if let Some(agave) = keys.agave() {
+        reads.extend([get(agave.instance.clone()), get(agave.tower.clone())]);
+    }
+    reads
+}
+
+/// What every write of an owner compares: nobody has claimed since, be it with this software or with agave's.
+fn owned(keys: &Keys, fence: &Fence) -> Vec<Compare> {
+    let mut compares = vec![unchanged(keys.owner(), fence.owner_revision)];
+    if let Some(agave) = keys.agave() {
+        compares.push(unchanged(agave.instance.clone(), fence.owner_revision));
+    }
+    compares
 }
 
 /// The view out of a branch made by [`get_all`].
 fn view_of(reply: &TxnReply) -> Result<StoreView, Fault> {
-    let [owner, tower, window, intent] = reply.reads.as_slice() else {
-        return Err(Quarantine::MalformedReply("four reads were asked for").into());
+    let ([owner, tower, window, intent], agave) = match reply.reads.as_slice() {
+        [owner, tower, window, intent] => ([owner, tower, window, intent], None),
+        [owner, tower, window, intent, agave_instance, agave_tower] => {
+            let agave = AgaveView { instance: raw(agave_instance)?, tower: raw(agave_tower)? };
+            ([owner, tower, window, intent], Some(agave))
+        }
+        _ => return Err(Quarantine::MalformedReply("four reads were asked for, or six with agave's keys").into()),
     };
     Ok(StoreView {
-        owner: record(owner)?,
+        owner: true_owner(record(owner)?, agave.as_ref()),
         tower: raw(tower)?,
         window: record(window)?,
         intent: record(intent)?,
+        agave,
         revision: reply.revision,
         store_id: reply.store_id,
     })
@@ -274,7 +299,12 @@ fn is_own(fence: &Fence, owner: &Versioned<OwnerRecord>) -> bool {
 /// A refused write: `Ok` if the owner is still us (then the caller looks at its own key), else fenced.
 fn still_own(fence: &Fence, view: &StoreView) -> Result<(), Fault> {
     match &view.owner {
-        Some(owner) if is_own(fence, owner) => Ok(()),
+        Some(owner) if is_own(fence, owner) => match &view.agave {
+            Some(agave) if !is_ours(agave, fence.owner_revision) => {
+                Err(Quarantine::ForeignWrite { key: "agave instance", revision: view.revision }.into())
+            }
+            Some(_) | None => Ok(()),
+        },
         Some(owner) => Err(Fault::Fenced { owner: Some(Box::new(owner.value.clone())) }),
         None => Err(Fault::Fenced { owner: None }),
     }

@@ -1,7 +1,9 @@
 //! The two writes an owner makes while it is active: a vote's tower, and the watermark of leader slots.
 
 use {
-    super::{Fault, Fence, Held, Operation, Quarantine, get, get_all, insist_on_own, still_own, unchanged, view_of},
+    super::{
+        Fault, Fence, Held, Operation, Quarantine, get, get_all, insist_on_own, owned, still_own, unchanged, view_of,
+    },
     crate::{
         keys::Keys,
         kv::{Op, Revision, Txn, TxnReply},
@@ -21,14 +23,13 @@ pub struct RecordVote {
 
 impl RecordVote {
     pub fn new(keys: &Keys, held: &Held, tower: Vec<u8>) -> Self {
-        let txn = Txn {
-            compares: vec![
-                unchanged(keys.owner(), held.fence.owner_revision),
-                unchanged(keys.tower(), held.tower_revision),
-            ],
-            then: vec![Op::Put { key: keys.tower(), value: tower.clone() }, get(keys.owner())],
-            otherwise: get_all(keys),
-        };
+        let mut compares = owned(keys, &held.fence);
+        compares.push(unchanged(keys.tower(), held.tower_revision));
+        let mut then = vec![Op::Put { key: keys.tower(), value: tower.clone() }, get(keys.owner())];
+        if let Some(agave) = keys.agave() {
+            then.push(Op::Put { key: agave.tower.clone(), value: tower.clone() });
+        }
+        let txn = Txn { compares, then, otherwise: get_all(keys) };
         Self { txn, fence: held.fence, before: held.tower_revision, tower }
     }
 }
@@ -46,7 +47,7 @@ impl Operation for RecordVote {
 
     fn interpret(&self, reply: &TxnReply) -> Result<Revision, Fault> {
         if reply.succeeded {
-            let [_, owner] = reply.reads.as_slice() else {
+            let [_, owner, ..] = reply.reads.as_slice() else {
                 return Err(Quarantine::MalformedReply("a vote reads the owner").into());
             };
             insist_on_own(&self.fence, owner)?;
@@ -79,11 +80,10 @@ impl ClaimLeaderSlot {
             return None;
         }
         let window = WindowRecord { term: held.fence.term, watermark: slot };
+        let mut compares = owned(keys, &held.fence);
+        compares.push(unchanged(keys.window(), held.window_revision));
         let txn = Txn {
-            compares: vec![
-                unchanged(keys.owner(), held.fence.owner_revision),
-                unchanged(keys.window(), held.window_revision),
-            ],
+            compares,
             then: vec![Op::Put { key: keys.window(), value: window.encode() }, get(keys.owner())],
             otherwise: get_all(keys),
         };
@@ -133,7 +133,7 @@ impl Beat {
     pub fn new(keys: &Keys, fence: Fence, count: u64) -> Self {
         let value = format!("{{\"term\":{},\"beat\":{count}}}", fence.term).into_bytes();
         let txn = Txn {
-            compares: vec![unchanged(keys.owner(), fence.owner_revision)],
+            compares: owned(keys, &fence),
             then: vec![Op::PutLeased { key: keys.alive(), value }],
             otherwise: get_all(keys),
         };
