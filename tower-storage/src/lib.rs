@@ -26,6 +26,9 @@ pub use {
     file::{FileKv, FileKvError},
     known::{Known, KnownError},
     pace::{Pace, SystemPace},
-    store::{Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, StoreSnapshot},
+    store::{
+        Beater, Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, Skipped, StoreSnapshot,
+        announce, look,
+    },
     tower::{BadTower, LastVote, StoredTower, TowerSigner},
 };

@@ -1,7 +1,7 @@
 //! What the keys of the store are called. The genesis hash is part of the name, so that one identity used on two
 //! clusters can never mix them up.
 
-use tandem_types::{Hash, Pubkey, Term};
+use tandem_types::{Hash, InstanceId, Pubkey, Term};
 
 /// Names below `/tandem/v1/<genesis hash>/<identity>/`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,7 +16,16 @@ impl Keys {
 
     /// The same keys for a rehearsal: nothing written there can touch the real ones.
     pub fn rehearsal(&self) -> Self {
-        Self { prefix: format!("{}rehearsal/", self.prefix) }
+        Self { prefix: format!("{}{REHEARSAL}", self.prefix) }
+    }
+
+    /// A rehearsal under a shadow identity, apart from any other.
+    pub fn rehearsal_of(&self, shadow: &Pubkey) -> Self {
+        Self { prefix: format!("{}{REHEARSAL}{shadow}/", self.prefix) }
+    }
+
+    pub fn is_rehearsal(&self) -> bool {
+        self.prefix.contains(&format!("/{REHEARSAL}"))
     }
 
     pub fn prefix(&self) -> &str {
@@ -44,6 +53,29 @@ impl Keys {
         format!("{}alive", self.prefix)
     }
 
+    /// `failover hold`.
+    pub fn hold(&self) -> String {
+        format!("{}hold", self.prefix)
+    }
+
+    /// The machines that have the store open, each on its lease.
+    pub fn machines(&self) -> String {
+        format!("{}machine/", self.prefix)
+    }
+
+    pub fn machine(&self, instance: InstanceId) -> String {
+        format!("{}machine/{instance}", self.prefix)
+    }
+
+    /// Audit entries that are no changes of owner.
+    pub fn notes(&self) -> String {
+        format!("{}note/", self.prefix)
+    }
+
+    pub fn note(&self, number: u64) -> String {
+        format!("{}note/{number:020}", self.prefix)
+    }
+
     pub fn logs(&self) -> String {
         format!("{}log/", self.prefix)
     }
@@ -53,6 +85,8 @@ impl Keys {
         format!("{}log/{:020}", self.prefix, term.0)
     }
 }
+
+const REHEARSAL: &str = "rehearsal/";
 
 #[cfg(test)]
 mod tests {
@@ -64,6 +98,9 @@ mod tests {
         let other_cluster = Keys::new(&Hash::new_from_array([3; 32]), &Pubkey::new_from_array([2; 32]));
         assert_ne!(keys.owner(), other_cluster.owner());
         assert_ne!(keys.owner(), keys.rehearsal().owner());
+        let shadow = keys.rehearsal_of(&Pubkey::new_from_array([9; 32]));
+        assert!(shadow.is_rehearsal() && keys.rehearsal().is_rehearsal() && !keys.is_rehearsal());
+        assert_ne!(keys.rehearsal().owner(), shadow.owner());
         assert!(keys.owner().starts_with(keys.prefix()) && keys.prefix().ends_with('/'));
         assert!(keys.log(Term(9)) < keys.log(Term(10)), "log entries sort by term");
         assert!(keys.log(Term(9)).starts_with(&keys.logs()));

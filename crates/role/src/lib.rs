@@ -9,6 +9,7 @@
 pub mod auto;
 pub mod config;
 pub mod event;
+pub mod hints;
 pub mod keys;
 pub mod kv;
 pub mod machine;
