@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod dev;
 mod exit;
+mod failover;
 mod logging;
 mod node;
 mod release;
@@ -58,5 +59,6 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::AuthorizedVoter { command }) => commands::authorized_voter(ledger, command),
         Some(Command::SetLogFilter { filter }) => commands::set_log_filter(ledger, filter),
         Some(Command::Monitor(args)) => commands::monitor(ledger, args),
+        Some(Command::Failover { command }) => commands::failover(ledger, command),
     }
 }

@@ -1,6 +1,7 @@
 //! The command line. Flags have agave's names where agave has them; they are checked once, here.
 
 mod dev;
+mod failover;
 mod operate;
 mod run;
 
@@ -14,8 +15,12 @@ use {
 
 pub use {
     dev::{DevArgs, GenesisArgs},
+    failover::{
+        FailoverCommand, FailoverTarget, HistoryArgs, HoldArgs, HoldWish, PlanArgs, RecoverArgs, RehearseArgs,
+        RunHandoverArgs, StatusArgs,
+    },
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
-    run::{Failback, OnLoss, RunArgs, TowerStorageKind},
+    run::{Failback, FailoverMode, OnLoss, RunArgs, TowerStorageKind},
 };
 
 /// A Solana-compatible validator with failover built in: one identity on two machines, its votes and leader slots
@@ -84,4 +89,9 @@ pub enum Command {
     },
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),
+    /// Look at the pair, plan, rehearse and run a handover, forbid automatic failover, recover
+    Failover {
+        #[command(subcommand)]
+        command: FailoverCommand,
+    },
 }

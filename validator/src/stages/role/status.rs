@@ -32,6 +32,7 @@ impl RoleStage {
             last_handover: self.last_handover.clone(),
             vote_path: views.vote_path.report(),
             counters: views.counters.all(),
+            failover: self.failover_status(self.shared.clock.now()),
         }));
     }
 
