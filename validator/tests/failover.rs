@@ -32,19 +32,22 @@ fn a_standby_promotes_itself_when_the_owner_is_dead_and_only_then() {
 
     // While the owner lives.
     pair.wait(SECONDARY, "sees the owner alive", |status| outlook(status).contains("the owner speaks"));
-    let status = pair.json(SECONDARY, &["failover", "status"]);
+    // Machines say what they are once a second.
+    let status = pair.wait_json(SECONDARY, &["failover", "status"], |status| {
+        let machines = status["store"]["machines"].as_array().expect("a list");
+        let roles: Vec<&str> = machines.iter().filter_map(|machine| machine["role"].as_str()).collect();
+        roles.contains(&"ACTIVE") && roles.contains(&"STANDBY")
+    });
     assert_eq!(status["store"]["owner"]["term"], 1, "{status}");
     assert!(status["store"]["owner"]["host"].as_str().is_some_and(|host| host.ends_with("/primary")), "{status}");
     assert!(status["store"]["heartbeat_age_ms"].as_u64().is_some_and(|age| age < 60_000), "{status}");
-    let machines = status["store"]["machines"].as_array().expect("a list");
-    let roles: Vec<&str> = machines.iter().filter_map(|machine| machine["role"].as_str()).collect();
-    assert!(roles.contains(&"ACTIVE") && roles.contains(&"STANDBY"), "{status}");
     let text = pair.text(SECONDARY, &["failover", "status"]);
-    for part in ["owner      ", "term 1", "heartbeat  ", "hold       off", "would not promote: the owner speaks"] {
+    for part in ["owner      ", "term 1", "heartbeat  ", "hold       off", "would not promote: "] {
         assert!(text.contains(part), "{text} lacks {part}");
     }
-    let plan = pair.json(SECONDARY, &["failover", "plan"]);
-    assert_eq!((&plan["would_succeed"], plan["steps"].as_array().map(Vec::len)), (&json!(true), Some(4)), "{plan}");
+    // A busy machine may be a few slots behind for a moment; the plan then says so.
+    let plan = pair.wait_plan(SECONDARY);
+    assert_eq!(plan["steps"].as_array().map(Vec::len), Some(4), "{plan}");
     let refused = pair.command(PRIMARY, &["failover", "plan"]);
     assert_eq!(refused.status.code(), Some(REFUSED), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stdout).contains("owns the identity already"), "{refused:?}");
@@ -161,11 +164,11 @@ impl Pair {
         let mut nodes = Vec::new();
         for (index, (name, flags)) in (0u16..).zip([
             ("voter", vec!["--identity".into(), key("voter"), "--vote-account".into(), key("voter-vote")]),
-            ("primary", [&["--identity".into(), key("pair")], &vote[..], &store[..]].concat()),
+            ("primary", [&["--identity".into(), key("pair")][..], &vote[..], &store[..]].concat()),
             (
                 "secondary",
                 [
-                    &["--identity".into(), key("secondary"), "--no-check-vote-account".into()],
+                    &["--identity".into(), key("secondary"), "--no-check-vote-account".into()][..],
                     &["--authorized-voter".into(), key("pair"), "--failover".into(), "auto".into()],
                     &vote[..],
                     &store[..],
@@ -223,6 +226,33 @@ impl Pair {
             assert!(ended.is_none(), "{} ended ({ended:?}) before it {what}:\n{}", node.name, node.log_tail());
             assert!(Instant::now() < deadline, "{} never {what}: {status:?}\n{}", node.name, node.log_tail());
             thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn wait_json(&self, index: usize, words: &[&str], holds: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.json(index, words);
+            if holds(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{words:?} still answers {answer}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Until a handover would go through.
+    fn wait_plan(&self, index: usize) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = self.command(index, &["failover", "plan", "--output", "json"]);
+            let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON, refused or not");
+            assert_eq!(output.status.success(), plan["would_succeed"] == true, "{output:?}");
+            if output.status.success() {
+                return plan;
+            }
+            assert!(Instant::now() < deadline, "a handover would still be refused: {plan}");
+            thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -375,11 +405,12 @@ fn ask(socket: &Path, method: &str) -> Option<Value> {
     reply.get_mut("result").map(Value::take)
 }
 
-/// The first of four hundred ports that nobody else is likely to take meanwhile: below the ephemeral range.
+/// The first of four hundred ports (after $TANDEM_TEST_PORTS, if that is set) that nobody else is likely to take meanwhile: below the ephemeral range.
 fn free_ports() -> u16 {
-    let first: u16 = std::env::var("TANDEM_TEST_PORTS").ok().and_then(|port| port.parse().ok()).unwrap_or(27_000);
-    (0..8u16)
-        .map(|step| first + (std::process::id() as u16 % 8 + step) % 8 * 500)
+    let chosen = std::env::var("TANDEM_TEST_PORTS").ok().and_then(|port| port.parse().ok());
+    let (first, places): (u16, u16) = chosen.map_or((27_000, 8), |first| (first, 2));
+    (0..places)
+        .map(|step| first + (std::process::id() as u16 % places + step) % places * 500)
         .find(|base| {
             let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
             [0, 1, 100, 150, 200, 250, 300, 350].into_iter().all(|offset| free(base + offset))

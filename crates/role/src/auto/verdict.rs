@@ -25,6 +25,18 @@ pub enum Verdict {
 }
 
 impl Watchdog {
+    /// The two signals in numbers, for the log of a promotion.
+    pub fn evidence(&self, now: Tick) -> String {
+        let ms = |span: Option<Duration>| span.map_or("-".to_owned(), |span| span.as_millis().to_string());
+        format!(
+            "nothing from it in the store for {} ms, newest vote {} at tip {} for {} ms",
+            ms(self.silent_for()),
+            self.newest_vote.map_or("none".to_owned(), |slot| slot.to_string()),
+            self.tip,
+            ms(self.missing_since.map(|since| now - since)),
+        )
+    }
+
     /// "would promote" or "would not promote, because …".
     pub fn explain(&self, now: Tick, standing: &Standing) -> String {
         let because = match self.verdict(now, standing) {

@@ -15,7 +15,7 @@ use {
     tandem_role::{
         Keys,
         auto::{AutoConfig, Heart, Standing, Verdict, Watchdog},
-        event::{Candidate, Event},
+        event::{Candidate, Event, RoleState},
         hints::{HoldRecord, PresenceRecord},
     },
     tandem_tower_storage::{Beater, Skipped, announce, look},
@@ -40,6 +40,7 @@ pub(super) struct Auto {
     hold: Option<HoldRecord>,
     heart: Option<Heart>,
     presence_at: Tick,
+    presence_as: Option<RoleState>,
     errands: Option<Sender<Errand>>,
 }
 
@@ -141,7 +142,9 @@ impl RoleStage {
         }
         let status = self.chain.last();
         self.beat(now, status.tip);
-        if now >= self.auto.presence_at {
+        let role = self.machine.role();
+        if now >= self.auto.presence_at || self.auto.presence_as != Some(role) {
+            self.auto.presence_as = Some(role);
             self.auto.presence_at = now + PRESENCE_EVERY;
             let presence = Box::new(self.presence(now));
             self.auto.send(Errand::Announce(presence));
@@ -168,8 +171,9 @@ impl RoleStage {
             return Ok(());
         }
         let (standing, candidate) = self.standing();
-        let Some(term) = self.auto.watchdog.as_mut().and_then(|dog| dog.decide(now, &standing)) else { return Ok(()) };
-        tracing::warn!("automatic failover: the owner of term {term} is silent and its votes have stopped: claiming");
+        let Some(dog) = &mut self.auto.watchdog else { return Ok(()) };
+        let Some(term) = dog.decide(now, &standing) else { return Ok(()) };
+        tracing::warn!("automatic failover: the owner of term {term} is dead ({}): claiming", dog.evidence(now));
         self.stopwatch.begin();
         self.handle(now, Event::Promote { term, candidate })
     }
