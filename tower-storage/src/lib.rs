@@ -28,6 +28,9 @@ pub use {
     file::{FileKv, FileKvError, FileLook},
     known::{Known, KnownError},
     pace::{Pace, SystemPace},
-    store::{Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, StoreSnapshot},
+    store::{
+        Beater, Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, Skipped, StoreSnapshot,
+        announce, look,
+    },
     tower::{BadTower, LastVote, StoredTower, TowerSigner},
 };

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod dev;
 mod exit;
+mod failover;
 mod logging;
 mod node;
 mod pki;
@@ -62,5 +63,6 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Doctor(args)) => commands::doctor(ledger, args),
         Some(Command::Tower { command }) => commands::tower(ledger, command),
         Some(Command::Monitor(args)) => commands::monitor(ledger, args),
+        Some(Command::Failover { command }) => commands::failover(ledger, command),
     }
 }

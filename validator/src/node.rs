@@ -2,6 +2,7 @@
 
 mod chain;
 mod contacts;
+mod failover;
 mod metrics;
 mod rpc;
 pub(crate) mod runs;
@@ -84,6 +85,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let release = ReleaseRecorder::open(config.release_log.as_deref())?;
 
     let vault = Arc::new(vault_of(&config, role)?);
+    failover::take_key(&config, role.identity, &vault)?;
     let tls = TpuIdentity::new(&Keypair::new());
     let node_key = vault.node();
     tls.set_signer(node_key.pubkey(), Arc::new(move |message: &[u8]| node_key.sign(message).ok()));
@@ -117,6 +119,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         vote_path: Default::default(),
     });
     let shared = Shared { views: views.clone(), writers: writers.clone(), clock };
+    let desk = kv.desk(genesis.hash, role.identity, &config).map(Arc::new);
 
     views.history.root(&[(0, root.genesis_creation_time())]);
 
@@ -154,6 +157,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
             status: views.status.clone(),
             vault,
             set_log_filter: Box::new(logging::set_filter),
+            failover: desk,
         },
         runtime.handle(),
     )?;
@@ -315,6 +319,7 @@ impl Parts<'_> {
             tls: tls.clone(),
             chain: RoleChainWatch::new(!config.network.entrypoints.is_empty(), replay_until.min(reader.root())),
             store_name: kv.name(),
+            auto: failover::setup(config, &kv, shared.views.genesis_hash, role.identity, instance),
         };
         let role_stage = RoleStage::new(shared.clone(), readers.role, exit.clone(), setup);
         spawn("role", Box::new(role_stage), &bells.role)?;
@@ -398,5 +403,6 @@ pub(crate) fn starting_status(vault: &Vault) -> NodeStatus {
         last_step_down: None,
         vote_path: Default::default(),
         counters: Default::default(),
+        failover: Default::default(),
     }
 }

@@ -40,6 +40,8 @@ pub struct NodeStatus {
     pub vote_path: VotePathReport,
     /// Counters by name: what was received, dropped, refused.
     pub counters: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub failover: FailoverStatus,
 }
 
 impl NodeStatus {
@@ -51,6 +53,19 @@ impl NodeStatus {
             json!("Running")
         }
     }
+}
+
+/// Automatic failover on this node.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FailoverStatus {
+    /// `--failover auto`.
+    pub auto: bool,
+    /// "would promote …" or "would not promote: …".
+    pub outlook: Option<String>,
+    /// Of the hour's budget.
+    pub promotions_left: Option<usize>,
+    /// For how long the owner has been silent, as of the last look at the store.
+    pub owner_silent_ms: Option<u64>,
 }
 
 /// How a takeover went.

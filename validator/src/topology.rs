@@ -196,6 +196,28 @@ pub enum RoleInput {
         reason: String,
     },
     SeenElsewhere,
+    Failover(FailoverInput),
+}
+
+/// Hints for automatic failover, from the watch and from the heart thread.
+pub enum FailoverInput {
+    /// The store changed at this revision, by the owner's hand: a beat, a tower, a leader slot.
+    Sign(u64),
+    Owner {
+        term: tandem_types::Term,
+        released: bool,
+        revision: u64,
+    },
+    Hold(Box<tandem_role::hints::HoldRecord>),
+    /// The answer to a look at the store; nothing if there was none.
+    Looked {
+        asked: Tick,
+        pulse: Option<Box<tandem_role::protocol::Pulse>>,
+    },
+    BeatFenced {
+        term: tandem_types::Term,
+        by: String,
+    },
 }
 
 /// To the courier, which brings transactions of clients to the leaders.

@@ -3,7 +3,7 @@
 
 use {
     crate::agave_keys::AgaveKeys,
-    tandem_types::{Hash, Pubkey, Term},
+    tandem_types::{Hash, InstanceId, Pubkey, Term},
 };
 
 /// Names below `/tandem/v1/<genesis hash>/<identity>/`.
@@ -31,7 +31,20 @@ impl Keys {
 
     /// The same keys for a rehearsal: nothing written there can touch the real ones, agave's included.
     pub fn rehearsal(&self) -> Self {
-        Self { prefix: format!("{}rehearsal/", self.prefix), agave: None }
+        Self::shadow(format!("{}{REHEARSAL}", self.prefix))
+    }
+
+    /// A rehearsal under a shadow identity, apart from any other.
+    pub fn rehearsal_of(&self, shadow: &Pubkey) -> Self {
+        Self::shadow(format!("{}{REHEARSAL}{shadow}/", self.prefix))
+    }
+
+    fn shadow(prefix: String) -> Self {
+        Self { prefix, agave: None }
+    }
+
+    pub fn is_rehearsal(&self) -> bool {
+        self.prefix.contains(&format!("/{REHEARSAL}"))
     }
 
     pub fn prefix(&self) -> &str {
@@ -59,6 +72,29 @@ impl Keys {
         format!("{}alive", self.prefix)
     }
 
+    /// `failover hold`.
+    pub fn hold(&self) -> String {
+        format!("{}hold", self.prefix)
+    }
+
+    /// The machines that have the store open, each on its lease.
+    pub fn machines(&self) -> String {
+        format!("{}machine/", self.prefix)
+    }
+
+    pub fn machine(&self, instance: InstanceId) -> String {
+        format!("{}machine/{instance}", self.prefix)
+    }
+
+    /// Audit entries that are no changes of owner.
+    pub fn notes(&self) -> String {
+        format!("{}note/", self.prefix)
+    }
+
+    pub fn note(&self, number: u64) -> String {
+        format!("{}note/{number:020}", self.prefix)
+    }
+
     pub fn logs(&self) -> String {
         format!("{}log/", self.prefix)
     }
@@ -68,6 +104,8 @@ impl Keys {
         format!("{}log/{:020}", self.prefix, term.0)
     }
 }
+
+const REHEARSAL: &str = "rehearsal/";
 
 #[cfg(test)]
 mod tests {
@@ -82,6 +120,9 @@ mod tests {
         let mirrored = keys.clone().mirror_agave(&Pubkey::new_from_array([2; 32]));
         assert_eq!(mirrored.owner(), keys.owner());
         assert!(mirrored.agave().is_some() && mirrored.rehearsal().agave().is_none(), "a rehearsal fences nobody");
+        let shadow = keys.rehearsal_of(&Pubkey::new_from_array([9; 32]));
+        assert!(shadow.is_rehearsal() && keys.rehearsal().is_rehearsal() && !keys.is_rehearsal());
+        assert_ne!(keys.rehearsal().owner(), shadow.owner());
         assert!(keys.owner().starts_with(keys.prefix()) && keys.prefix().ends_with('/'));
         assert!(keys.log(Term(9)) < keys.log(Term(10)), "log entries sort by term");
         assert!(keys.log(Term(9)).starts_with(&keys.logs()));

@@ -10,6 +10,7 @@ pub mod agave_keys;
 pub mod auto;
 pub mod config;
 pub mod event;
+pub mod hints;
 pub mod joining;
 pub mod keys;
 pub mod kv;

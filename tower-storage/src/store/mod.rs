@@ -4,6 +4,7 @@
 //! Blocking: it lives on a thread of its own. While a record is unresolved nothing else can be recorded, because the
 //! one thread is busy resolving it; that is a feature.
 
+mod hints;
 #[cfg(test)]
 mod mirror;
 mod promise;
@@ -12,7 +13,10 @@ mod races;
 #[cfg(test)]
 mod tests;
 
-pub use promise::{LeaderSlotClaim, Promised};
+pub use {
+    hints::{Beater, Skipped, announce, look},
+    promise::{LeaderSlotClaim, Promised},
+};
 
 use {
     crate::{
@@ -30,7 +34,7 @@ use {
         keys::Keys,
         kv::{Kv, KvError, Revision},
         protocol::{
-            self, Beat, ClaimOutcome, Fault, Held, InFlight, IntentOutcome, Knowledge, Operation, Quarantine, ReadAll,
+            self, ClaimOutcome, Fault, Held, InFlight, IntentOutcome, Knowledge, Operation, Quarantine, ReadAll,
             ReadLogs, RecordVote, Release, Step, StoreView, WriteIntent, WriteLog,
         },
         records::{IntentRecord, LogRecord, OwnerRecord, Preference, WindowRecord},
@@ -129,6 +133,8 @@ pub struct Claim {
     pub term: Term,
     pub tower: Option<StoredTower>,
     pub window: Option<WindowRecord>,
+    /// Signs of life under this claim.
+    pub beater: Beater,
 }
 
 impl Claim {
@@ -164,12 +170,6 @@ impl PromiseStore {
             quarantine: None,
             tenure: Err("it was not claimed yet".into()),
         }
-    }
-
-    /// Works on the shadow keys instead: `failover rehearse`. Only before anything was read.
-    pub fn rehearsal(mut self) -> Self {
-        self.keys = self.keys.rehearsal();
-        self
     }
 
     /// Keeps agave 2.3's keys in step, and is fenced by them (`--etcd-mirror-agave-keys`). Only before anything was read.
@@ -280,14 +280,16 @@ impl PromiseStore {
             }
         };
         let StoreSnapshot { tower, window, .. } = snapshot;
-        self.tenure = Ok(Tenure { held: claimed.held, owner, log, tower: tower.clone(), base: Tower::default() });
+        let tenure = Tenure { held: claimed.held, owner, log, tower: tower.clone(), base: Tower::default() };
+        let beater = Beater::of(&self.keys, &tenure);
+        self.tenure = Ok(tenure);
         if let Some(tower) = &tower
             && self.keys.agave().is_some()
             && stored.iter().any(|stored| stored.as_deref() != Some(tower.bytes()))
         {
             self.bring_into_step(tower)?;
         }
-        Ok(Claim { term: fence.term, tower, window })
+        Ok(Claim { term: fence.term, tower, window, beater })
     }
 
     /// One of the two tower keys is behind, because an agave node has voted, or this software without the mirror. Both
@@ -383,18 +385,6 @@ impl PromiseStore {
         tenure.log.reason = reason;
         let write = WriteLog::new(&self.keys, tenure.held.fence, &tenure.log);
         self.drive(write).map_err(|ended| self.store_error(ended))
-    }
-
-    /// The owner's sign of life for standbys with automatic failover. Tried once: the next one comes soon.
-    pub fn beat(&mut self, count: u64) -> Result<(), StoreError> {
-        let Ok(tenure) = &self.tenure else { return Err(StoreError::NotOwner) };
-        let mut flight = InFlight::new(Beat::new(&self.keys, tenure.held.fence, count));
-        let answer = self.kv.txn(flight.txn(), self.limits.call_deadline);
-        match flight.handle(&mut self.knowledge, answer) {
-            Ok(Step::Done(())) => Ok(()),
-            Ok(Step::Again(source)) => Err(StoreError::Unavailable { store: self.kv.describe(), source }),
-            Err(fault) => Err(self.store_error(Ended::Fault(fault))),
-        }
     }
 
     fn tenure(&self) -> Result<&Tenure, RecordError> {

@@ -11,7 +11,10 @@ use {
         testing::{Network, SharedKv, TestSigner, open, open_with, request, vote},
         tower::TowerSigner,
     },
-    tandem_role::{kv::Op, kv::Txn},
+    tandem_role::{
+        hints::{HoldRecord, PresenceRecord},
+        kv::{Op, Txn},
+    },
 };
 
 fn claim(store: &mut PromiseStore) -> Claim {
@@ -330,7 +333,8 @@ fn two_clusters_never_mix() {
     let mut other = open_with(&kv, 2, Hash::new_from_array([9; 32]));
     let snapshot = other.read().unwrap();
     assert_eq!((snapshot.owner, snapshot.tower), (None, None));
-    assert_eq!(open(&kv, 3).rehearsal().read().unwrap().owner, None, "nor does a rehearsal");
+    let shadow = TestSigner::new().identity();
+    assert_eq!(open(&kv, 3).rehearsal(shadow).read().unwrap().owner, None, "nor does a rehearsal");
 }
 
 #[test]
@@ -455,17 +459,90 @@ fn what_earlier_runs_have_seen_still_counts() {
     assert!(reason.contains("went back in time"), "{reason}");
 }
 
+const DEADLINE: Duration = Duration::from_millis(500);
+
+fn beat(claim: &Claim, kv: &SharedKv, number: u64) -> Result<(), Skipped> {
+    claim.beater.beat(&mut kv.clone(), DEADLINE, number, 7, UnixMillis(9))
+}
+
 #[test]
 fn a_beat_is_seen_and_a_fenced_owner_learns_of_it() {
     let kv = SharedKv::new();
-    let mut active = owner(&kv, 1, &[1]);
-    active.beat(1).unwrap();
-    let alive = |kv: &SharedKv| kv.memory().entries.iter().find(|(key, _)| key.ends_with("alive")).unwrap().1.clone();
-    assert_eq!(alive(&kv).0, br#"{"term":1,"beat":1}"#);
+    let mut active = open(&kv, 1);
+    let claimed = claim(&mut active);
+    let before = active.pulse().unwrap();
+    beat(&claimed, &kv, 1).unwrap();
+    let pulse = open(&kv, 2).pulse().unwrap();
+    assert_eq!(
+        pulse.beat.clone().map(|beat| (beat.value.term, beat.value.beat, beat.value.tip)),
+        Some((Term(1), 1, 7))
+    );
+    assert!(
+        pulse.newest_sign > before.newest_sign && pulse.beat.is_some_and(|beat| beat.mod_revision == pulse.newest_sign)
+    );
     kv.plan(&[Network::Unavailable]);
-    assert!(matches!(active.beat(2), Err(StoreError::Unavailable { .. })));
+    assert!(matches!(beat(&claimed, &kv, 2), Err(Skipped::NoAnswer { .. })));
     assert!(record(&mut active, 2).is_ok(), "a lost beat is no loss");
+    let voted = active.pulse().unwrap();
+    assert!(voted.newest_sign > pulse.newest_sign, "a vote is a sign of life too");
     let _new = owner(&kv, 2, &[]);
-    assert!(matches!(active.beat(3), Err(StoreError::Fenced { .. })));
-    assert!(matches!(record(&mut active, 3), Err(RecordError::NotOwner { .. })));
+    assert!(matches!(beat(&claimed, &kv, 3), Err(Skipped::Fenced { .. })));
+    assert!(matches!(record(&mut active, 3), Err(RecordError::Fenced { .. })));
+}
+
+#[test]
+fn a_hold_is_seen_by_all_and_leaves_a_note() {
+    let kv = SharedKv::new();
+    let hold =
+        |on| HoldRecord { on, by: "alpha".into(), reason: "upgrade".into(), at: UnixMillis(5), until: None, count: 0 };
+    let mut alpha = open(&kv, 1);
+    assert_eq!(alpha.set_hold(hold(true)).unwrap().count, 1);
+    kv.plan(&[Network::Fine, Network::ReplyLost]);
+    assert_eq!(open(&kv, 2).set_hold(hold(false)).unwrap().count, 2, "once, though the reply was lost");
+    let pulse = alpha.pulse().unwrap();
+    assert_eq!(pulse.hold.map(|hold| (hold.value.on, hold.value.count)), Some((false, 2)));
+    let notes: Vec<String> = alpha.notes().unwrap().into_iter().map(|note| note.what).collect();
+    assert_eq!(notes, ["hold on: upgrade", "hold off: upgrade"]);
+    let mut raw = kv.clone();
+    let key = kv.memory().entries.keys().find(|key| key.ends_with("/hold")).unwrap().clone();
+    let put = Op::Put { key, value: b"{".to_vec() };
+    raw.txn(&Txn { compares: vec![], then: vec![put], otherwise: vec![] }, DEADLINE).unwrap();
+    assert!(alpha.pulse().unwrap().hold.unwrap().value.holds(UnixMillis(0)), "what cannot be read forbids");
+}
+
+#[test]
+fn machines_say_that_they_are_there() {
+    let kv = SharedKv::new();
+    let keys = Keys::new(&Hash::default(), &TestSigner::new().identity());
+    let presence = PresenceRecord {
+        host: "beta".into(),
+        version: "1".into(),
+        role: "STANDBY".into(),
+        identity: "b".into(),
+        tip: 5,
+        caught_up: true,
+        auto: None,
+        at: UnixMillis(3),
+    };
+    assert!(announce(&mut kv.clone(), &keys, InstanceId([2; 16]), &presence, DEADLINE));
+    assert_eq!(open(&kv, 1).pulse().unwrap().machines, [presence]);
+    assert_eq!(look(&mut kv.clone(), &keys, DEADLINE).unwrap().machines.len(), 1);
+    kv.plan(&[Network::Unavailable]);
+    assert_eq!(look(&mut kv.clone(), &keys, DEADLINE), None);
+}
+
+#[test]
+fn a_rehearsal_leaves_nothing_behind_and_touches_nothing() {
+    let kv = SharedKv::new();
+    let _real = owner(&kv, 1, &[1, 2]);
+    let before = kv.memory().entries;
+    let shadow = TestSigner::new().identity();
+    let mut rehearsal = open(&kv, 3).rehearsal(shadow);
+    claim(&mut rehearsal);
+    let _ = record(&mut rehearsal, 1).unwrap();
+    let _ = rehearsal.claim_leader_slot(1).unwrap();
+    rehearsal.release(UnixMillis(4)).unwrap();
+    assert_eq!(kv.memory().entries.len(), before.len() + 4);
+    rehearsal.forget_rehearsal(Term(1)).unwrap();
+    assert_eq!(kv.memory().entries, before);
 }

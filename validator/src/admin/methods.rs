@@ -33,6 +33,7 @@ use {
 pub enum RoleRequest {
     SetIdentity { keypair: Keypair, require_tower: bool, reply: oneshot::Sender<Result<HandoverReport, AdminError>> },
     Exit { reply: oneshot::Sender<()> },
+    Failover(Box<crate::failover::Question>),
 }
 
 /// A refusal as it goes over the socket: exit status, reason, and remedy.
@@ -55,11 +56,13 @@ pub struct AdminContext {
     pub status: Arc<ArcSwap<NodeStatus>>,
     pub vault: Arc<Vault>,
     pub set_log_filter: SetLogFilter,
+    /// Nothing when the store is no etcd, or there is no identity to hand over.
+    pub failover: Option<Arc<crate::failover::Desk>>,
 }
 
 pub fn methods(context: AdminContext) -> RpcModule<AdminContext> {
     let mut module = RpcModule::new(context);
-    let registered = register(&mut module);
+    let registered = register(&mut module).and_then(|()| super::failover::register(&mut module));
     registered.expect("invariant: every method name is registered once");
     module
 }
@@ -189,7 +192,7 @@ fn invalid(reason: &str, remedy: Option<&str>) -> ErrorObjectOwned {
     refusal.into()
 }
 
-fn stopping() -> ErrorObjectOwned {
+pub(super) fn stopping() -> ErrorObjectOwned {
     ErrorObjectOwned::owned(INTERNAL, "the validator is stopping", None::<()>)
 }
 
@@ -203,7 +206,7 @@ impl From<AdminError> for ErrorObjectOwned {
     }
 }
 
-type Reply<T> = Result<T, ErrorObjectOwned>;
+pub(super) type Reply<T> = Result<T, ErrorObjectOwned>;
 
 /// A handover that takes longer than this is stuck: the intent deadline is 2 s and catching up has its own limit.
 const HANDOVER_TIME_MAX: Duration = Duration::from_secs(120);

@@ -1,6 +1,7 @@
 //! The admin socket `<ledger>/admin.rpc`: what an operator, or a script, asks of a running validator.
 
 pub mod client;
+mod failover;
 mod framing;
 mod methods;
 mod server;

@@ -55,6 +55,7 @@ impl Bench {
             status: Arc::new(ArcSwap::from_pointee(status())),
             vault: vault.clone(),
             set_log_filter: Box::new(|filter| if filter == "info" { Ok(()) } else { Err("no such level".into()) }),
+            failover: None,
         };
         let server = AdminServer::start(ledger.path(), context, runtime.handle()).expect("listens");
         Self { ledger, asked, vault, server: Some(server), runtime }
@@ -100,6 +101,7 @@ fn role_stage(asked: Arc<Mutex<Vec<(Pubkey, bool)>>>) -> impl Fn(RoleRequest) ->
                 reply.send(answer).expect("somebody waits");
             }
             RoleRequest::Exit { reply } => reply.send(()).expect("somebody waits"),
+            RoleRequest::Failover(_) => panic!("nobody asks for this here"),
         }
         Ok(())
     }
@@ -126,6 +128,7 @@ fn status() -> NodeStatus {
         last_handover: None,
         vote_path: VotePathReport::default(),
         counters: BTreeMap::new(),
+        failover: Default::default(),
     }
 }
 
@@ -154,6 +157,7 @@ fn a_socket_left_by_a_dead_process_is_replaced() {
         status: Arc::new(ArcSwap::from_pointee(status())),
         vault: bench.vault.clone(),
         set_log_filter: Box::new(|_| Ok(())),
+        failover: None,
     };
     let _server = AdminServer::start(ledger.path(), context, bench.runtime.handle()).expect("replaces it");
     let mut client = AdminClient::connect(ledger.path()).expect("connects");

@@ -3,6 +3,7 @@
 mod certs;
 mod dev;
 mod doctor;
+mod failover;
 mod operate;
 mod run;
 mod store;
@@ -20,8 +21,12 @@ pub use {
     certs::{CertsCommand, CertsInitArgs, CertsRenewArgs, CertsShowArgs},
     dev::{DevArgs, GenesisArgs},
     doctor::DoctorArgs,
+    failover::{
+        FailoverCommand, FailoverTarget, HistoryArgs, HoldArgs, HoldWish, PlanArgs, RecoverArgs, RehearseArgs,
+        RunHandoverArgs, StatusArgs,
+    },
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
-    run::{Failback, OnLoss, RunArgs},
+    run::{Failback, FailoverMode, OnLoss, RunArgs},
     store::{StoreArgs, TowerStorageKind},
     tower::{
         TowerCommand, TowerDiffArgs, TowerExportArgs, TowerFormat, TowerImportArgs, TowerPlaceArgs, TowerShowArgs,
@@ -107,4 +112,9 @@ pub enum Command {
     Doctor(Box<DoctorArgs>),
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),
+    /// Look at the pair, plan, rehearse and run a handover, forbid automatic failover, recover
+    Failover {
+        #[command(subcommand)]
+        command: FailoverCommand,
+    },
 }

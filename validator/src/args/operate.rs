@@ -46,7 +46,7 @@ pub struct SetIdentityArgs {
     pub format: OutputFormat,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 #[command(after_help = "Exit status 0: now is a good moment. Anything else: it is not.")]
 pub struct WaitArgs {
     /// Minutes (decimals allowed) in which the identity must not be leader

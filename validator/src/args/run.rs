@@ -86,6 +86,16 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "preferred")]
     pub failback: Failback,
 
+    /// Whether this node, while it stands by, promotes itself when the owner is dead: silent in the store, and the
+    /// identity's votes have stopped while the cluster moved on. It needs --tower-storage etcd and the identity's
+    /// keypair on this machine (a secondary names it with --authorized-voter). `failover hold on` forbids it for a while
+    #[arg(long, value_enum, default_value = "off")]
+    pub failover: FailoverMode,
+
+    /// With several standbys: who promotes itself first. 10 does not wait; each step below waits half a second longer
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=10))]
+    pub failover_priority: u8,
+
     /// When another machine has taken our identity: end with status 7, or stay and stand by under our own key, ready to be
     /// promoted again with `set-identity`
     #[arg(long, value_enum, default_value = "exit")]
@@ -186,4 +196,10 @@ pub enum Failback {
 pub enum OnLoss {
     Exit,
     Standby,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FailoverMode {
+    Off,
+    Auto,
 }

@@ -5,6 +5,7 @@ mod certs;
 mod contact_info;
 mod doctor;
 mod exit;
+mod failover;
 mod finding;
 mod genesis;
 mod monitor;
@@ -26,8 +27,8 @@ use {
 
 pub use {
     authorized_voter::authorized_voter, certs::certs, contact_info::contact_info, doctor::doctor, exit::exit,
-    genesis::genesis, monitor::monitor, restart_window::wait_for_restart_window, set_identity::set_identity,
-    set_log_filter::set_log_filter, tower::tower,
+    failover::failover, genesis::genesis, monitor::monitor, restart_window::wait_for_restart_window,
+    set_identity::set_identity, set_log_filter::set_log_filter, tower::tower,
 };
 
 /// The keypair of a file, or of standard input.

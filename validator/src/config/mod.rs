@@ -9,7 +9,7 @@ pub use {network::Network, store::TowerStorage};
 
 use {
     crate::{
-        args::{Failback, OnLoss, RunArgs},
+        args::{Failback, FailoverMode, OnLoss, RunArgs, TowerStorageKind},
         exit::{Failure, Status},
     },
     std::{
@@ -37,6 +37,8 @@ pub struct Config {
     pub expected_shred_version: Option<u16>,
     pub tower_storage: TowerStorage,
     pub roles: Roles,
+    /// `--failover auto`, with its priority.
+    pub auto: Option<u8>,
     pub log: Option<PathBuf>,
     pub release_log: Option<PathBuf>,
     /// What to tell the operator once there is a log.
@@ -95,6 +97,7 @@ impl Config {
             expected_genesis_hash: args.expected_genesis_hash.as_deref().map(genesis_hash).transpose()?,
             expected_shred_version: args.expected_shred_version,
             tower_storage: TowerStorage::new(&ledger, &args.store)?,
+            auto: auto(args)?,
             roles,
             log: args.log.clone().filter(|path| path != Path::new("-")),
             release_log: args.release_log.clone(),
@@ -158,6 +161,21 @@ fn genesis_hash(text: &str) -> Result<Hash, Failure> {
         Failure::usage(format!("--expected-genesis-hash {text}: {error}"))
             .remedy("give it in base58, as `solana genesis-hash` prints it")
     })
+}
+
+/// What can be said against automatic failover before the genesis is known.
+fn auto(args: &RunArgs) -> Result<Option<u8>, Failure> {
+    match (args.failover, args.store.tower_storage) {
+        (FailoverMode::Off, _) => Ok(None),
+        (FailoverMode::Auto, _) if args.vote_account.is_none() || args.no_voting => {
+            Err(Failure::usage("--failover auto on a node that never votes").remedy("give --vote-account ADDRESS"))
+        }
+        (FailoverMode::Auto, TowerStorageKind::File) => {
+            Err(Failure::usage("--failover auto, but the tower store is a folder of this machine: no other can see it")
+                .remedy("add --tower-storage etcd and its --etcd flags"))
+        }
+        (FailoverMode::Auto, TowerStorageKind::Etcd) => Ok(Some(args.failover_priority)),
+    }
 }
 
 fn on_loss(wanted: OnLoss) -> tandem_role::OnLoss {

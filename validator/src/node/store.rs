@@ -5,6 +5,7 @@ use {
     crate::{
         config::{Config, TowerStorage},
         exit::{Failure, Status},
+        failover::Desk,
         stages::promise::OpenStore,
         topology::RoleInput,
     },
@@ -77,6 +78,16 @@ impl Store {
             let store = PromiseStore::open(kv, Box::new(SystemPace::start()), opening);
             Ok(if mirror { store.mirror_agave() } else { store })
         })
+    }
+
+    /// Where `validator failover` reads and writes. Nothing with a store that no other machine shares.
+    pub fn desk(&self, genesis_hash: Hash, identity: Option<Pubkey>, config: &Config) -> Option<Desk> {
+        match self {
+            Store::File(_) => None,
+            Store::Etcd(kv) => {
+                Some(Desk { kv: kv.clone(), genesis_hash, identity: identity?, host: config.roles.host.clone() })
+            }
+        }
     }
 
     /// Changes of owner and intent as they happen: hints that make a handover fast.

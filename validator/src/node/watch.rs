@@ -1,7 +1,10 @@
 //! From etcd's watch to the role stage's inbox.
 
 use {
-    crate::{exit::Failure, topology::RoleInput},
+    crate::{
+        exit::Failure,
+        topology::{FailoverInput, RoleInput},
+    },
     crossbeam_channel::Receiver,
     std::thread,
     tandem_env::Tx,
@@ -9,6 +12,7 @@ use {
     tandem_role::{
         Keys,
         event::Event,
+        hints::HoldRecord,
         kv::WatchEvent,
         records::{IntentRecord, OwnerRecord, Record},
     },
@@ -24,11 +28,29 @@ pub fn spawn(kv: &EtcdKv, keys: &Keys, role: Tx<RoleInput>) -> Result<(), Failur
 
 fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>) -> Result<(), Failure> {
     let agave = keys.agave().map(|agave| agave.instance.clone());
-    let (owner, intent) = (keys.owner(), keys.intent());
+    let (owner, intent, hold) = (keys.owner(), keys.intent(), keys.hold());
+    let signs = [keys.alive(), keys.tower(), keys.window()];
     thread::Builder::new()
         .name("watch".into())
         .spawn(move || {
             for event in events {
+                if let WatchEvent::Put(entry) = &event {
+                    let revision = entry.mod_revision;
+                    let failover = if signs.contains(&entry.key) {
+                        Some(FailoverInput::Sign(revision))
+                    } else if entry.key == hold {
+                        let hold = HoldRecord::decode(&entry.value).unwrap_or_else(|_| HoldRecord::unreadable());
+                        Some(FailoverInput::Hold(Box::new(hold)))
+                    } else if entry.key == owner {
+                        let owner = OwnerRecord::decode(&entry.value).ok();
+                        owner.map(|owner| FailoverInput::Owner { term: owner.term, released: owner.released, revision })
+                    } else {
+                        None
+                    };
+                    if failover.is_some_and(|input| role.send(RoleInput::Failover(input)).is_err()) {
+                        return;
+                    }
+                }
                 let hint = match event {
                     WatchEvent::Put(entry) if entry.key == owner => {
                         Event::OwnerChanged(OwnerRecord::decode(&entry.value).ok().map(Box::new))

@@ -1,6 +1,7 @@
 //! The role stage: the shell of `tandem_role::Machine`. It gathers what the machine judges by, performs its effects, answers the
 //! admin socket, and publishes the node's status.
 
+mod auto;
 mod chain;
 mod handover;
 mod status;
@@ -57,6 +58,7 @@ pub struct RoleStage {
     last_vote: Option<u64>,
     store_name: String,
     effects: Vec<Effect>,
+    auto: auto::Auto,
 }
 
 /// How often the machine hears of the chain, and how often the status is published.
@@ -69,12 +71,15 @@ pub struct RoleSetup {
     pub tls: TpuIdentity,
     pub chain: ChainWatch,
     pub store_name: String,
+    /// Only with a store that several machines share.
+    pub auto: Option<AutoSetup>,
 }
 
-pub use {chain::ChainWatch as RoleChainWatch, status::CAUGHT_UP_SLOTS_MAX};
+pub use {auto::AutoSetup, chain::ChainWatch as RoleChainWatch, status::CAUGHT_UP_SLOTS_MAX};
 
 impl RoleStage {
     pub fn new(shared: Shared, inbox: Rx<RoleInput>, exit: ExitLatch, setup: RoleSetup) -> Self {
+        let auto = auto::Auto::new(setup.auto, shared.writers.role.clone());
         Self {
             shared,
             inbox,
@@ -96,6 +101,7 @@ impl RoleStage {
             last_vote: None,
             store_name: setup.store_name,
             effects: Vec::new(),
+            auto,
         }
     }
 
@@ -122,6 +128,7 @@ impl RoleStage {
             RoleInput::ProducerHalted => Event::LeaderSlotDone,
             RoleInput::Quarantine { reason } => Event::TowerQuarantined { reason, safe_from: None },
             RoleInput::SeenElsewhere => Event::SeenElsewhere,
+            RoleInput::Failover(input) => return self.failover_input(now, input),
         };
         self.handle(now, event)
     }
@@ -141,6 +148,7 @@ impl RoleStage {
 
     fn request(&mut self, now: Tick, request: RoleRequest) -> Result<(), Failure> {
         match request {
+            RoleRequest::Failover(question) => self.failover_question(*question),
             RoleRequest::Exit { reply } => {
                 self.exits.push(reply);
                 self.handle(now, Event::Shutdown)
@@ -365,12 +373,14 @@ impl Stage for RoleStage {
             self.status_at = now + STATUS_EVERY;
             self.publish_status();
         }
+        self.auto_step(now)?;
         match self.inbox.pop() {
             Some(input) => self.take(now, input)?,
             None => {
                 let deadline = self.machine.next_deadline();
                 if deadline.is_none_or(|deadline| deadline > now) {
                     let next = self.chain_at.min(self.status_at);
+                    let next = self.auto_deadline(now).map_or(next, |deadline| deadline.min(next));
                     return Ok(Progress::Idle(Some(deadline.map_or(next, |deadline| deadline.min(next)))));
                 }
                 self.handle(now, Event::Timer)?;

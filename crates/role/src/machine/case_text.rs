@@ -196,6 +196,9 @@ impl Harness {
             let machine = self.machine.as_ref().expect("the first line makes the node");
             return machine.last_takeover().map_or("none".into(), report_text);
         }
+        if let Some(seen) = self.look(name, &words) {
+            return seen;
+        }
         let event = self.event(name, &words);
         let effects = self.handle(event);
         if let Some(Effect::ReadStore { read }) =
@@ -205,6 +208,24 @@ impl Harness {
         }
         self.oracle.judge(&effects);
         effects.iter().map(text).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Questions that change nothing.
+    fn look(&self, name: &str, words: &Words) -> Option<String> {
+        let machine = self.machine.as_ref().expect("the first line makes the node");
+        match name {
+            "plan" => {
+                let plan = machine.plan(&identity(), &candidate(words), &words.facts());
+                let refused = plan.refused.iter().map(|(kind, _, _)| format!(", refused {kind:?}"));
+                Some(format!("{} steps{}", plan.steps.len(), refused.collect::<String>()))
+            }
+            "recover" => {
+                let known = machine.recovery(Some(&words.facts()));
+                let [store, chain, gossip, safe] = [known.store, known.chain, known.gossip, known.safe_from].map(slot);
+                Some(format!("store {store}, chain {chain}, gossip {gossip}, safe from {safe}"))
+            }
+            _ => None,
+        }
     }
 
     fn handle(&mut self, event: Event) -> Vec<Effect> {

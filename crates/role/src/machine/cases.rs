@@ -820,6 +820,80 @@ fn automatic_failover_refuses_what_set_identity_refuses_and_never_ends_the_proce
     );
 }
 
+#[test]
+fn a_failed_automatic_failover_can_be_tried_again() {
+    check(
+        "node secondary knows
+         chain tip=100
+         promote term=1                            => read
+         unavailable                               => STANDBY->STANDBY
+         promote term=1                            => read
+         store owner=alpha term=1 rev=5 tower=98   => claim over term=1 rev=5
+         claim-unavailable                         => STANDBY->STANDBY
+         promote term=1                            => read
+         # The owner woke up meanwhile and gave the identity back, say to a person's handover.
+         store owner=alpha:released term=1 rev=6 tower=99 => claim over term=1 rev=6
+         claim-refused owner=gamma term=2 rev=7    => STANDBY->STANDBY",
+    );
+}
+
+#[test]
+fn a_sticky_primary_may_promote_itself_too() {
+    check(
+        "node primary sticky
+         chain tip=100                                        => read
+         store owner=beta:secondary term=4 rev=70 tower=99    => STANDBY->STANDBY
+         promote term=4                                       => read
+         store owner=beta:secondary term=4 rev=70 tower=99    => claim over term=4 rev=70",
+    );
+}
+
+#[test]
+fn a_promotion_while_something_else_is_under_way_is_nothing() {
+    check(
+        "node secondary knows
+         chain tip=100
+         set-identity                              => read
+         promote term=1
+         store owner=alpha term=1 rev=5 tower=98   => intent alpha term=1 rev=5 2000ms
+         promote term=1",
+    );
+}
+
+// Plans: what would be done, and what would refuse it.
+
+#[test]
+fn a_plan_says_what_set_identity_would() {
+    check(
+        "node secondary knows
+         chain tip=100
+         plan owner=alpha term=1 rev=5 tower=98            => 4 steps
+         plan owner=alpha:released term=1 rev=5 tower=98   => 4 steps
+         plan owner=none                                   => 4 steps
+         plan owner=alpha term=1 rev=5 tower=98 no-voter   => 4 steps, refused NoAuthorizedVoter
+         plan owner=alpha term=1 rev=5 tower=200           => 4 steps, refused NotCaughtUp
+         chain tip=100 vote=99
+         plan owner=alpha term=1 rev=5 tower=98            => 4 steps, refused Quarantined
+         chain tip=100 behind=99 vote=99
+         plan owner=alpha term=1 rev=5 tower=98 no-vote-account => 4 steps, refused WrongVoteAccount, refused Quarantined
+         chain tip=101
+         set-identity                                      => read
+         plan owner=alpha term=1 rev=5 tower=99            => 4 steps, refused Busy",
+    );
+}
+
+#[test]
+fn the_safe_slot_is_past_the_lockouts_of_the_newest_vote_known_from_anywhere() {
+    check(
+        "node secondary knows
+         chain tip=100
+         recover owner=none                                => store none, chain none, gossip none, safe from none
+         recover owner=alpha term=1 tower=98               => store 98, chain none, gossip none, safe from 162
+         chain tip=110 vote=105 gossip=108
+         recover owner=alpha term=1 tower=98               => store 98, chain 105, gossip 108, safe from 172",
+    );
+}
+
 // Whatever comes, in whatever order: see `Oracle` in `case_text.rs`.
 
 const LINES: &[&str] = &[

@@ -20,6 +20,7 @@
 //! * LOCKED: the keys are locked. Only then is the identity given back: the order the other way round would leave a
 //!   moment in which two machines could sign. When the fence was lost we come here at once.
 
+mod plan;
 mod standby;
 mod stepdown;
 mod takeover;
@@ -28,6 +29,8 @@ mod takeover;
 mod case_text;
 #[cfg(test)]
 mod cases;
+
+pub use plan::{Plan, PlanStep, Recovery};
 
 use {
     crate::{

@@ -107,10 +107,10 @@ pub(super) fn millis(now: Tick, since: Tick) -> u64 {
 }
 
 /// What stands against a claim.
-struct Objection {
-    kind: RefusedKind,
-    reason: String,
-    remedy: &'static str,
+pub(super) struct Objection {
+    pub kind: RefusedKind,
+    pub reason: String,
+    pub remedy: &'static str,
 }
 
 /// What to do with an owner found in the store.
@@ -159,7 +159,7 @@ impl Machine {
     }
 
     /// Everything that can be said against becoming active without asking the store.
-    fn admissible(&self, identity: &Pubkey, candidate: &Candidate) -> Result<(), Objection> {
+    pub(super) fn admissible(&self, identity: &Pubkey, candidate: &Candidate) -> Result<(), Objection> {
         let object = |kind, reason: String, remedy| Err(Objection { kind, reason, remedy });
         match candidate.vote_account_node {
             None => {
@@ -420,14 +420,24 @@ impl Machine {
     /// What in the store forbids a claim. Looked at before anything is written.
     fn objection(&self, facts: &StoreFacts) -> Option<Objection> {
         let State::Standby(Some(pursuit)) = &self.state else { return None };
-        if pursuit.require_tower && !facts.has_tower {
+        self.objection_in_store(facts, pursuit.require_tower, pursuit.floor)
+    }
+
+    /// `floor`: the newest vote that was known when the store was asked.
+    pub(super) fn objection_in_store(
+        &self,
+        facts: &StoreFacts,
+        require_tower: bool,
+        floor: Option<Slot>,
+    ) -> Option<Objection> {
+        if require_tower && !facts.has_tower {
             return Some(Objection {
                 kind: RefusedKind::TowerMissing,
                 reason: "the store has no tower for this identity".into(),
                 remedy: "import one with `failover recover --import`, or leave --require-tower away; nothing was claimed",
             });
         }
-        if let Some(reason) = self.older_than_known(facts.has_tower, facts.tower_last_vote, pursuit.floor) {
+        if let Some(reason) = self.older_than_known(facts.has_tower, facts.tower_last_vote, floor) {
             return Some(Objection { kind: RefusedKind::Quarantined, reason, remedy: RECOVER });
         }
         let newest_usable = self.chain.tip.saturating_add(self.config.caught_up_slots_max);

@@ -21,11 +21,13 @@
 mod claim;
 #[cfg(test)]
 mod explore;
+mod hints;
 mod vote;
 mod wish;
 
 pub use {
     claim::{Claim, ClaimOutcome, ClaimRequest, Claimed, Release, WriteLog},
+    hints::{Announce, Forget, Pulse, ReadNotes, ReadPulse, SetHold},
     vote::{Beat, ClaimLeaderSlot, RecordVote},
     wish::{IntentOutcome, ReadAll, ReadLogs, WriteIntent},
 };

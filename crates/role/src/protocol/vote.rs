@@ -5,6 +5,7 @@ use {
         Fault, Fence, Held, Operation, Quarantine, get, get_all, insist_on_own, owned, still_own, unchanged, view_of,
     },
     crate::{
+        hints::BeatRecord,
         keys::Keys,
         kv::{Op, Revision, Txn, TxnReply},
         records::{Record, WindowRecord},
@@ -129,9 +130,9 @@ pub struct Beat {
 }
 
 impl Beat {
-    /// `count` changes with each beat, so that a watch sees it.
-    pub fn new(keys: &Keys, fence: Fence, count: u64) -> Self {
-        let value = format!("{{\"term\":{},\"beat\":{count}}}", fence.term).into_bytes();
+    /// The beat's number changes each time, so that a watch sees it.
+    pub fn new(keys: &Keys, fence: Fence, beat: &BeatRecord) -> Self {
+        let value = beat.encode();
         let txn = Txn {
             compares: owned(keys, &fence),
             then: vec![Op::PutLeased { key: keys.alive(), value }],

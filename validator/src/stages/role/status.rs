@@ -33,6 +33,7 @@ impl RoleStage {
             last_step_down: self.last_step_down.clone(),
             vote_path: views.vote_path.report(),
             counters: views.counters.all(),
+            failover: self.failover_status(self.shared.clock.now()),
         }));
     }
 
