@@ -57,6 +57,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::ContactInfo(format)) => commands::contact_info(ledger, *format),
         Some(Command::AuthorizedVoter { command }) => commands::authorized_voter(ledger, command),
         Some(Command::SetLogFilter { filter }) => commands::set_log_filter(ledger, filter),
+        Some(Command::Audit(args)) => commands::audit(args),
         Some(Command::Monitor(args)) => commands::monitor(ledger, args),
     }
 }

@@ -1,5 +1,6 @@
 //! The command line. Flags have agave's names where agave has them; they are checked once, here.
 
+mod audit;
 mod dev;
 mod operate;
 mod run;
@@ -13,6 +14,7 @@ use {
 };
 
 pub use {
+    audit::AuditArgs,
     dev::{DevArgs, GenesisArgs},
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
     run::{Failback, OnLoss, RunArgs, TowerStorageKind},
@@ -82,6 +84,8 @@ pub enum Command {
         /// For example `info` or `tandem_vote=debug,info`
         filter: String,
     },
+    /// Judge what was released for conflicting votes, lockout violations and duplicate blocks
+    Audit(AuditArgs),
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),
 }

@@ -1,5 +1,6 @@
 //! One file for each command of the command line.
 
+mod audit;
 mod authorized_voter;
 mod contact_info;
 mod exit;
@@ -19,8 +20,9 @@ use {
 };
 
 pub use {
-    authorized_voter::authorized_voter, contact_info::contact_info, exit::exit, genesis::genesis, monitor::monitor,
-    restart_window::wait_for_restart_window, set_identity::set_identity, set_log_filter::set_log_filter,
+    audit::audit, authorized_voter::authorized_voter, contact_info::contact_info, exit::exit, genesis::genesis,
+    monitor::monitor, restart_window::wait_for_restart_window, set_identity::set_identity,
+    set_log_filter::set_log_filter,
 };
 
 /// The keypair of a file, or of standard input.
