@@ -58,6 +58,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::AuthorizedVoter { command }) => commands::authorized_voter(ledger, command),
         Some(Command::SetLogFilter { filter }) => commands::set_log_filter(ledger, filter),
         Some(Command::Audit(args)) => commands::audit(args),
+        Some(Command::FaultTests(args)) => dev::faults::run(args),
         Some(Command::Monitor(args)) => commands::monitor(ledger, args),
     }
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod dev;
+mod faults;
 mod operate;
 mod run;
 
@@ -16,6 +17,7 @@ use {
 pub use {
     audit::AuditArgs,
     dev::{DevArgs, GenesisArgs},
+    faults::FaultTestsArgs,
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
     run::{Failback, OnLoss, RunArgs, TowerStorageKind},
 };
@@ -86,6 +88,9 @@ pub enum Command {
     },
     /// Judge what was released for conflicting votes, lockout violations and duplicate blocks
     Audit(AuditArgs),
+    /// Break a cluster on this machine again and again, and report what stayed SAFE and LIVE (ci/faults)
+    #[command(hide = true)]
+    FaultTests(FaultTestsArgs),
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),
 }
