@@ -59,6 +59,8 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::ContactInfo(format)) => commands::contact_info(ledger, *format),
         Some(Command::AuthorizedVoter { command }) => commands::authorized_voter(ledger, command),
         Some(Command::SetLogFilter { filter }) => commands::set_log_filter(ledger, filter),
+        Some(Command::Audit(args)) => commands::audit(args),
+        Some(Command::FaultTests(args)) => dev::faults::run(args),
         Some(Command::Certs { command }) => commands::certs(command),
         Some(Command::Doctor(args)) => commands::doctor(ledger, args),
         Some(Command::Tower { command }) => commands::tower(ledger, command),

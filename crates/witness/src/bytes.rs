@@ -17,6 +17,15 @@ impl<'a> Reader<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    pub fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// As network headers have it.
+    pub fn u16_be(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
     pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
@@ -36,6 +45,12 @@ impl<'a> Reader<'a> {
             }
         }
         None
+    }
+
+    /// An element or byte count of eight bytes, as bincode writes it. More than there are bytes left is nonsense.
+    pub fn count(&mut self) -> Option<usize> {
+        let count = usize::try_from(self.u64()?).ok()?;
+        (count <= self.0.len()).then_some(count)
     }
 
     pub fn length(&mut self) -> Option<usize> {

@@ -1,161 +1,250 @@
-//! The judge. It takes everything a pair of machines released and counts what must never be.
+//! The judge. It takes everything a pair of machines released, or what others saw of it, and counts what must never be.
 //!
 //! I1: taken in order of release, each vote is legal under the lockouts of those before it. A vote repeated for the same slot
 //! and hash (with a newer blockhash) is allowed.
 //! I2: at most one block a slot.
+//!
+//! Release logs have an order of release, and are judged in it. What was seen on the wire or in ledgers has none (gossip hands
+//! on what is old), so it is judged by slot: legal votes have rising slots, whoever reorders them on the way.
 
 use {
     crate::{
+        blocks::Blocks,
         log::{Record, RecordKind},
-        shred::commitment,
-        vote::Vote,
+        shred::ShredView,
+        verdict::{Finding, FindingKind, Item, Place, Places, Verdict},
+        vote::{Content, Transaction, Vote},
     },
-    serde::Serialize,
-    std::collections::{BTreeMap, HashMap},
+    std::collections::{BTreeMap, HashMap, HashSet},
 };
 
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Verdict {
-    pub votes_checked: u64,
-    pub shreds_checked: u64,
-    /// Two votes of one account for one slot with different bank hashes.
-    pub conflicting_votes: u64,
-    /// A vote released although an earlier vote forbade it.
-    pub lockout_violations: u64,
-    /// A slot for which two blocks were signed, or that two machines signed shreds of.
-    pub duplicate_blocks: u64,
-    /// Records that are neither a vote nor a shred this judge can read.
-    pub unreadable: u64,
-    /// One line for each finding, the first hundred.
-    pub findings: Vec<String>,
-}
-
-impl Verdict {
-    pub fn clean(&self) -> bool {
-        self.conflicting_votes == 0
-            && self.lockout_violations == 0
-            && self.duplicate_blocks == 0
-            && self.unreadable == 0
-    }
-}
-
-/// Collects the records of all machines, then judges them together.
+/// Collects from all sources, then judges them together.
 #[derive(Default)]
 pub struct Judge {
-    /// (time, machine, record)
-    records: Vec<(u64, usize, Record)>,
+    identity: Option<[u8; 32]>,
+    pub(crate) places: Places,
+    /// Of release logs.
+    released: Vec<Released>,
+    /// Each vote once, by account and slot: from all sources.
+    seen: HashMap<[u8; 32], BTreeMap<u64, Vec<(Vote, Place)>>>,
+    /// Whether any source without an order of release was read.
+    unordered: bool,
+    blocks: Blocks,
     machines: usize,
+    verdict: Verdict,
+}
+
+struct Released {
+    unix_nanos: u64,
+    place: Place,
+    vote: Vote,
 }
 
 impl Judge {
-    /// One call for each machine.
+    /// Judges only what `identity` signed.
+    pub fn of_identity(identity: [u8; 32]) -> Self {
+        Self { identity: Some(identity), ..Self::default() }
+    }
+
+    /// The release log of a machine of the pair; one call for each machine.
     pub fn add_machine(&mut self, records: Vec<Record>) {
+        let name = format!("machine {}", self.machines);
+        self.add_log(&name, records);
+    }
+
+    /// The release log of the machine called `name`.
+    pub fn add_log(&mut self, name: &str, records: Vec<Record>) {
+        let source = self.places.add(name, "record");
         let machine = self.machines;
         self.machines += 1;
-        self.records.extend(records.into_iter().map(|record| (record.unix_nanos, machine, record)));
+        for (number, record) in (1..).zip(records) {
+            let place = Place { source, number };
+            match record.kind {
+                RecordKind::Vote => match Vote::from_transaction(&record.bytes) {
+                    None => self.verdict.unreadable += 1,
+                    Some(vote) => {
+                        if self.identity.is_none_or(|identity| signs(&record.bytes, &identity)) {
+                            self.verdict.votes_checked += 1;
+                            self.see_vote(&vote, place);
+                            self.released.push(Released { unix_nanos: record.unix_nanos, place, vote });
+                        }
+                    }
+                },
+                RecordKind::Shred => match ShredView::read(&record.bytes) {
+                    None => self.verdict.unreadable += 1,
+                    Some(shred) => self.add_shred(&shred, place, Some(machine)),
+                },
+            }
+        }
+    }
+
+    /// A transaction seen on the wire or in a block. Only votes whose signatures hold are somebody's votes.
+    pub(crate) fn see_transaction(&mut self, transaction: &Transaction<'_>, place: Place) {
+        if transaction.content == Content::NoVote {
+            return;
+        }
+        if !transaction.is_signed_by(self.identity.as_ref()) {
+            self.verdict.foreign += 1;
+            return;
+        }
+        match &transaction.content {
+            Content::NoVote => {}
+            Content::StrangeVote => self.verdict.unreadable += 1,
+            Content::Vote(vote) => {
+                self.verdict.votes_checked += 1;
+                self.unordered = true;
+                self.see_vote(vote, place);
+            }
+        }
+    }
+
+    /// A shred seen on the wire or in a ledger.
+    pub(crate) fn see_shred(&mut self, shred: &ShredView<'_>, place: Place) {
+        self.add_shred(shred, place, None);
+    }
+
+    pub(crate) fn count_other(&mut self, change: impl FnOnce(&mut Verdict)) {
+        change(&mut self.verdict);
+    }
+
+    fn add_shred(&mut self, shred: &ShredView<'_>, place: Place, machine: Option<usize>) {
+        if self.blocks.add(shred, place, machine, self.identity.as_ref()) {
+            self.verdict.shreds_checked += 1;
+        } else {
+            self.verdict.foreign += 1;
+        }
+    }
+
+    fn see_vote(&mut self, vote: &Vote, place: Place) {
+        let same_slot = self.seen.entry(vote.vote_account).or_default().entry(vote.slot).or_default();
+        if !same_slot.iter().any(|(known, _)| known == vote) {
+            same_slot.push((vote.clone(), place));
+        }
     }
 
     pub fn verdict(mut self) -> Verdict {
         // Stable: what one machine released at one instant stays in its order.
-        self.records.sort_by_key(|(time, _, _)| *time);
-        let mut verdict = Verdict::default();
+        self.released.sort_by_key(|released| released.unix_nanos);
         let mut accounts: HashMap<[u8; 32], Account> = HashMap::new();
-        let mut blocks: BTreeMap<u64, Block> = BTreeMap::new();
-        for (_, machine, record) in &self.records {
-            match record.kind {
-                RecordKind::Vote => match Vote::from_transaction(&record.bytes) {
-                    None => verdict.unreadable += 1,
-                    Some(vote) => {
-                        verdict.votes_checked += 1;
-                        accounts.entry(vote.vote_account).or_default().judge(vote, *machine, &mut verdict);
-                    }
-                },
-                RecordKind::Shred => match commitment(&record.bytes) {
-                    None => verdict.unreadable += 1,
-                    Some(set) => {
-                        verdict.shreds_checked += 1;
-                        let block = blocks.entry(set.slot).or_default();
-                        block.conflict |= *block.machine.get_or_insert(*machine) != *machine;
-                        block.conflict |= *block.sets.entry(set.set).or_insert(set.signature) != set.signature;
-                    }
-                },
+        let mut reported = HashSet::new();
+        for Released { place, vote, .. } in &self.released {
+            let finding = accounts.entry(vote.vote_account).or_default().judge(vote, *place, &self.places);
+            if let Some(finding) = finding {
+                reported.insert((vote.vote_account, vote.slot));
+                self.verdict.add(finding);
             }
         }
-        for (slot, _) in blocks.iter().filter(|(_, block)| block.conflict) {
-            verdict.duplicate_blocks += 1;
-            note(&mut verdict, format!("slot {slot}: more than one block was signed"));
+        if self.unordered {
+            for votes in self.seen.values() {
+                let mut account = Account::default();
+                for (vote, place) in votes.values().flatten() {
+                    let finding = account.judge(vote, *place, &self.places);
+                    if let Some(finding) = finding.filter(|_| reported.insert((vote.vote_account, vote.slot))) {
+                        self.verdict.add(finding);
+                    }
+                }
+            }
         }
-        verdict
+        for finding in self.blocks.findings(&self.places) {
+            self.verdict.add(finding);
+        }
+        self.verdict
     }
 }
 
-#[derive(Default)]
-struct Block {
-    machine: Option<usize>,
-    sets: HashMap<u32, [u8; 64]>,
-    conflict: bool,
+fn signs(transaction: &[u8], identity: &[u8; 32]) -> bool {
+    Transaction::read(&mut crate::bytes::Reader(transaction))
+        .is_some_and(|transaction| transaction.is_signed_by(Some(identity)))
+}
+
+/// A vote that was seen, as far as a later finding needs it.
+#[derive(Clone, Copy)]
+struct Cast {
+    slot: u64,
+    hash: [u8; 32],
+    place: Place,
+}
+
+impl Cast {
+    fn item(&self, places: &Places) -> Item {
+        let hash = bs58::encode(self.hash).into_string();
+        Item { what: format!("vote for slot {}, bank hash {hash}", self.slot), seen: places.name(self.place) }
+    }
 }
 
 #[derive(Default)]
 struct Account {
-    hashes: BTreeMap<u64, [u8; 32]>,
-    /// slot -> highest slot to which any released vote locked it
-    locked_until: BTreeMap<u64, u64>,
-    last_slot: Option<u64>,
-    root: Option<u64>,
+    votes: BTreeMap<u64, Cast>,
+    /// slot -> highest slot to which any vote locked it, and that vote
+    locked_until: BTreeMap<u64, (u64, Cast)>,
+    last: Option<Cast>,
+    root: Option<(u64, Cast)>,
 }
 
 impl Account {
-    fn judge(&mut self, vote: Vote, machine: usize, verdict: &mut Verdict) {
-        let slot = vote.slot;
-        match self.hashes.get(&slot) {
-            Some(hash) if *hash != vote.hash => {
-                verdict.conflicting_votes += 1;
-                note(verdict, format!("machine {machine}: a second vote for slot {slot} with another hash"));
-                return;
+    fn judge(&mut self, vote: &Vote, place: Place, places: &Places) -> Option<Finding> {
+        let cast = Cast { slot: vote.slot, hash: vote.hash, place };
+        let finding = |kind, earlier: Option<Cast>, reason: String| Finding {
+            kind,
+            account: bs58::encode(vote.vote_account).into_string(),
+            slot: vote.slot,
+            reason,
+            items: earlier.iter().chain([&cast]).map(|cast| cast.item(places)).collect(),
+        };
+        match self.votes.get(&vote.slot) {
+            Some(first) if first.hash != vote.hash => {
+                let reason = format!("a second vote for slot {} with another hash", vote.slot);
+                return Some(finding(FindingKind::ConflictingVotes, Some(*first), reason));
             }
-            Some(_) if self.last_slot == Some(slot) => return,
+            Some(_) if self.last.is_some_and(|last| last.slot == vote.slot) => return None,
             Some(_) | None => {}
         }
-        if let Some(reason) = self.violation(&vote) {
-            verdict.lockout_violations += 1;
-            note(verdict, format!("machine {machine}: vote for slot {slot} {reason}"));
+        let found = self.violation(vote).map(|(earlier, reason)| {
+            let reason = format!("vote for slot {} {reason}", vote.slot);
+            finding(FindingKind::LockoutViolation, earlier, reason)
+        });
+        self.votes.insert(vote.slot, cast);
+        if self.last.is_none_or(|last| last.slot < vote.slot) {
+            self.last = Some(cast);
         }
-        self.hashes.insert(slot, vote.hash);
-        self.last_slot = self.last_slot.max(Some(slot));
-        self.root = self.root.max(vote.root);
+        if let Some(root) = vote.root
+            && self.root.is_none_or(|(known, _)| known < root)
+        {
+            self.root = Some((root, cast));
+        }
         for (voted, count) in &vote.lockouts {
             let until = voted.saturating_add(1u64.checked_shl(*count).unwrap_or(u64::MAX));
-            let known = self.locked_until.entry(*voted).or_default();
-            *known = (*known).max(until);
+            let known = self.locked_until.entry(*voted).or_insert((until, cast));
+            if known.0 < until {
+                *known = (until, cast);
+            }
         }
+        // Locks that end before the root can forbid nothing any more, and a long capture has many.
+        let root = self.root.map_or(0, |(root, _)| root);
+        self.locked_until.retain(|slot, (until, _)| *slot > root || *until > root);
+        found
     }
 
-    fn violation(&self, vote: &Vote) -> Option<String> {
+    /// The earlier vote that forbade this one, where there is one, and why.
+    fn violation(&self, vote: &Vote) -> Option<(Option<Cast>, String)> {
         if !vote.lockouts.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 > pair[1].1) {
-            return Some("carries a tower whose lockouts do not shrink towards its tip".into());
+            return Some((None, "carries a tower whose lockouts do not shrink towards its tip".into()));
         }
-        if let Some(last) = self.last_slot.filter(|last| vote.slot <= *last) {
-            return Some(format!("came after a vote for slot {last}"));
+        if let Some(last) = self.last.filter(|last| vote.slot <= last.slot) {
+            return Some((Some(last), format!("came after a vote for slot {}", last.slot)));
         }
-        if self.root > vote.root {
-            return Some(format!("has root {:?}, after root {:?}", vote.root, self.root));
+        if let Some((root, cast)) = self.root.filter(|(root, _)| Some(*root) > vote.root) {
+            let theirs = vote.root.map_or("none".to_owned(), |root| root.to_string());
+            return Some((Some(cast), format!("has root {theirs}, after root {root}")));
         }
         // Every vote still locked at this slot must be part of the new tower, or rooted by it.
         self.locked_until
             .iter()
-            .filter(|(_, until)| **until >= vote.slot)
-            .map(|(locked, until)| (*locked, *until))
+            .filter(|(_, (until, _))| *until >= vote.slot)
             .find(|(locked, _)| {
-                vote.root.is_none_or(|root| *locked > root) && !vote.lockouts.iter().any(|(slot, _)| slot == locked)
+                vote.root.is_none_or(|root| **locked > root) && !vote.lockouts.iter().any(|(slot, _)| slot == *locked)
             })
-            .map(|(locked, until)| format!("leaves slot {locked}, locked until {until}"))
-    }
-}
-
-fn note(verdict: &mut Verdict, finding: String) {
-    if verdict.findings.len() < 100 {
-        verdict.findings.push(finding);
+            .map(|(locked, (until, cast))| (Some(*cast), format!("leaves slot {locked}, locked until {until}")))
     }
 }
 

@@ -1,9 +1,11 @@
 //! The command line. Flags have agave's names where agave has them; they are checked once, here.
 
+mod audit;
 mod certs;
 mod dev;
 mod doctor;
 mod failover;
+mod faults;
 mod operate;
 mod run;
 mod store;
@@ -18,6 +20,7 @@ use {
 };
 
 pub use {
+    audit::AuditArgs,
     certs::{CertsCommand, CertsInitArgs, CertsRenewArgs, CertsShowArgs},
     dev::{DevArgs, GenesisArgs},
     doctor::DoctorArgs,
@@ -25,6 +28,7 @@ pub use {
         FailoverCommand, FailoverTarget, HistoryArgs, HoldArgs, HoldWish, PlanArgs, RecoverArgs, RehearseArgs,
         RunHandoverArgs, StatusArgs,
     },
+    faults::FaultTestsArgs,
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
     run::{Failback, FailoverMode, OnLoss, RunArgs},
     store::{StoreArgs, TowerStorageKind},
@@ -110,6 +114,11 @@ pub enum Command {
     },
     /// Check everything a failover needs: keys, certificates, etcd, ports, the tower, the chain
     Doctor(Box<DoctorArgs>),
+    /// Judge what was released for conflicting votes, lockout violations and duplicate blocks
+    Audit(AuditArgs),
+    /// Break a cluster on this machine again and again, and report what stayed SAFE and LIVE (ci/faults)
+    #[command(hide = true)]
+    FaultTests(FaultTestsArgs),
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),
     /// Look at the pair, plan, rehearse and run a handover, forbid automatic failover, recover

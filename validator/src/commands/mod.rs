@@ -1,5 +1,6 @@
 //! One file for each command of the command line.
 
+mod audit;
 mod authorized_voter;
 mod certs;
 mod contact_info;
@@ -26,8 +27,8 @@ use {
 };
 
 pub use {
-    authorized_voter::authorized_voter, certs::certs, contact_info::contact_info, doctor::doctor, exit::exit,
-    failover::failover, genesis::genesis, monitor::monitor, restart_window::wait_for_restart_window,
+    audit::audit, authorized_voter::authorized_voter, certs::certs, contact_info::contact_info, doctor::doctor,
+    exit::exit, failover::failover, genesis::genesis, monitor::monitor, restart_window::wait_for_restart_window,
     set_identity::set_identity, set_log_filter::set_log_filter, tower::tower,
 };
 

@@ -6,11 +6,13 @@ use {
         etcd::{self, Etcd},
         interrupt,
         pki::Pki,
+        place::Place,
         process::{self, Process},
     },
     crate::{admin::client::AdminClient, exit::Failure, rpc_client::RpcClient, status::NodeStatus},
     serde_json::json,
     std::{
+        collections::BTreeMap,
         fs,
         net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
         path::{Path, PathBuf},
@@ -35,6 +37,9 @@ pub struct Node {
     pub rpc_address: SocketAddr,
     pub release_log: PathBuf,
     pub process: Option<Process>,
+    pub place: Place,
+    /// Values that stand in for those of `flags`, or flags that come besides; `None` for a flag without a value.
+    pub changes: BTreeMap<&'static str, Option<String>>,
     ports: Ports,
 }
 
@@ -66,7 +71,19 @@ impl Cluster {
         base_port: u16,
         etcd: &Etcd,
         pki: &Pki,
+        pair_flags: Vec<String>,
+    ) -> Result<Self, Failure> {
+        Self::prepare_at(dir, base_port, etcd, pki, pair_flags, &[const { None }; PARTS.len()])
+    }
+
+    /// The same with each node in a place of its own, where one is given.
+    pub fn prepare_at(
+        dir: &Path,
+        base_port: u16,
+        etcd: &Etcd,
+        pki: &Pki,
         mut pair_flags: Vec<String>,
+        places: &[Option<Place>],
     ) -> Result<Self, Failure> {
         let keys = dir.join("keys");
         let pair_identity = new_key(&keys, "validator-keypair")?;
@@ -90,13 +107,16 @@ impl Cluster {
             };
             copy().map_err(|error| Failure::failed(format!("{}: {error}", ledger.display())))?;
             let ports = Ports::of_node(base_port, index);
+            let place = places.get(usize::from(index)).cloned().flatten().unwrap_or_else(Place::here);
             nodes.push(Node {
                 name: name.to_owned(),
                 part,
                 release_log: dir.join(format!("{name}.released")),
                 ledger,
-                rpc_address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.rpc)),
+                rpc_address: SocketAddr::from((place.ip, ports.rpc)),
                 process: None,
+                place,
+                changes: BTreeMap::new(),
                 ports,
             });
         }
@@ -110,6 +130,7 @@ impl Cluster {
         let key = |name: &str| self.keys.join(format!("{name}.json")).display().to_string();
         let mut flags = vec!["--ledger".to_owned(), node.ledger.display().to_string()];
         let mut add = |flag: &str, value: String| flags.extend([flag.to_owned(), value]);
+        add("--bind-address", node.place.ip.to_string());
         add("--gossip-port", node.ports.gossip.to_string());
         add("--dynamic-port-range", format!("{}-{}", node.ports.first_dynamic, node.ports.last_dynamic));
         add("--rpc-port", node.ports.rpc.to_string());
@@ -131,7 +152,10 @@ impl Cluster {
             }
         }
         if index != VOTER_A {
-            add("--entrypoint", format!("127.0.0.1:{}", self.nodes[VOTER_A].ports.gossip));
+            add("--entrypoint", {
+                let voter = &self.nodes[VOTER_A];
+                SocketAddr::from((voter.place.ip, voter.ports.gossip)).to_string()
+            });
         }
         match node.part {
             Part::Voter => {}
@@ -141,11 +165,18 @@ impl Cluster {
                 flags.extend(self.pair_flags.iter().cloned());
             }
         }
+        for (flag, value) in &node.changes {
+            match (flags.iter().position(|known| known == flag), value) {
+                (Some(at), Some(value)) => flags[at + 1].clone_from(value),
+                (Some(_), None) => {}
+                (None, value) => flags.extend([(*flag).to_owned()].into_iter().chain(value.clone())),
+            }
+        }
         flags
     }
 
     pub fn start(&mut self, index: usize) -> Result<(), Failure> {
-        let mut command = own_program()?;
+        let mut command = self.nodes[index].place.command(own_program()?.get_program());
         command.args(self.flags(index));
         let node = &mut self.nodes[index];
         let log = self.dir.join(format!("{}.log", node.name));

@@ -1,10 +1,10 @@
 //! A three-member etcd with mutual TLS on this machine.
 
 use {
-    super::{interrupt, pki::Pki, process::Process},
+    super::{interrupt, pki::Pki, place::Place, process::Process},
     crate::exit::{Failure, Status},
     std::{
-        path::Path,
+        path::{Path, PathBuf},
         process::Command,
         time::{Duration, Instant},
     },
@@ -14,23 +14,76 @@ use {
 pub struct Etcd {
     /// First client port; the others follow.
     pub endpoints: Vec<String>,
-    members: Vec<Process>,
+    /// By number; nothing where a member was ended.
+    pub members: Vec<Option<Process>>,
+    plan: Plan,
+}
+
+/// How members are started.
+pub struct Plan {
+    /// The program, found in PATH when it is a bare name.
+    pub program: PathBuf,
+    pub folder: PathBuf,
+    /// Client ports are `port`, `port + 1`, …; peer ports follow at `port + 10`.
+    pub port: u16,
+    /// Where each member runs; loopback where none is given.
+    pub places: Vec<Place>,
+}
+
+impl Plan {
+    pub fn place(&self, index: u16) -> Place {
+        self.places.get(usize::from(index)).cloned().unwrap_or_else(Place::here)
+    }
+
+    pub fn client_url(&self, index: u16) -> String {
+        format!("https://{}:{}", self.place(index).ip, self.port + index)
+    }
+
+    pub fn peer_url(&self, index: u16) -> String {
+        format!("https://{}:{}", self.place(index).ip, self.port + PEER_PORTS + index)
+    }
+
+    /// All members, as `--initial-cluster` wants them.
+    pub fn initial_cluster(&self) -> String {
+        let peers: Vec<String> = (0..MEMBERS).map(|index| format!("m{index}={}", self.peer_url(index))).collect();
+        peers.join(",")
+    }
+
+    pub fn data_dir(&self, index: u16) -> PathBuf {
+        self.folder.join(format!("etcd-m{index}"))
+    }
 }
 
 impl Etcd {
-    /// Client ports are `port`, `port + 1`, …; peer ports follow at `port + 10`. Returns when every member answers
-    /// linearizable reads over mutual TLS.
+    /// Debian's etcd on loopback, client ports from `port` on. Returns when every member answers linearizable reads over
+    /// mutual TLS.
     pub fn start(folder: &Path, pki: &Pki, port: u16) -> Result<Self, Failure> {
-        let mut etcd = Self { endpoints: Vec::new(), members: Vec::new() };
-        for index in 0..MEMBERS {
-            let name = format!("m{index}");
-            let log = folder.join(format!("etcd-{name}.log"));
-            let command = member(folder, pki, port, index, &name);
-            etcd.members.push(Process::spawn(&format!("etcd {name}"), command, &log)?);
-            etcd.endpoints.push(client_url(port, index));
-        }
-        etcd.wait_until_healthy(pki)?;
+        let plan = Plan { program: "etcd".into(), folder: folder.to_owned(), port, places: Vec::new() };
+        Self::start_planned(plan, pki)
+    }
+
+    pub fn start_planned(plan: Plan, pki: &Pki) -> Result<Self, Failure> {
+        let endpoints = (0..MEMBERS).map(|index| plan.client_url(index)).collect();
+        let mut etcd = Self { endpoints, members: (0..MEMBERS).map(|_| None).collect(), plan };
+        etcd.revive(pki)?;
         Ok(etcd)
+    }
+
+    /// Starts the members that do not run, and waits until all answer.
+    pub fn revive(&mut self, pki: &Pki) -> Result<(), Failure> {
+        for index in 0..MEMBERS {
+            let member = &mut self.members[usize::from(index)];
+            if member.as_mut().is_none_or(|member| member.try_wait().is_some()) {
+                let log = self.plan.folder.join(format!("etcd-m{index}.log"));
+                let command = member_command(&self.plan, pki, index);
+                *member = Some(Process::spawn(&format!("etcd m{index}"), command, &log)?);
+            }
+        }
+        self.wait_until_healthy(pki)
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     fn wait_until_healthy(&mut self, pki: &Pki) -> Result<(), Failure> {
@@ -44,7 +97,7 @@ impl Etcd {
                 Ok(report) => format!("{} of {MEMBERS} members answer", report.members.len()),
                 Err(error) => error.to_string(),
             };
-            for member in &mut self.members {
+            for member in self.members.iter_mut().flatten() {
                 if let Some(status) = member.try_wait() {
                     println!("{}", member.log_tail(5));
                     return Err(Failure::failed(format!("{} ended with {status}", member.name))
@@ -66,7 +119,7 @@ impl Etcd {
 impl Drop for Etcd {
     fn drop(&mut self) {
         // All at once, then each is waited for as it is dropped.
-        self.members.iter_mut().for_each(Process::ask_to_end);
+        self.members.iter_mut().flatten().for_each(Process::ask_to_end);
     }
 }
 
@@ -80,13 +133,12 @@ pub fn options(endpoints: &[String], pki: &Pki) -> EtcdOptions {
     }
 }
 
-fn member(folder: &Path, pki: &Pki, port: u16, index: u16, name: &str) -> Command {
-    let (client, peer) = (client_url(port, index), peer_url(port, index));
-    let peers: Vec<String> = (0..MEMBERS).map(|index| format!("m{index}={}", peer_url(port, index))).collect();
-    let mut command = Command::new("etcd");
+fn member_command(plan: &Plan, pki: &Pki, index: u16) -> Command {
+    let (client, peer) = (plan.client_url(index), plan.peer_url(index));
+    let mut command = plan.place(index).command(&plan.program);
     command
-        .args(["--name", name, "--data-dir"])
-        .arg(folder.join(format!("etcd-{name}")))
+        .args(["--name", &format!("m{index}"), "--data-dir"])
+        .arg(plan.data_dir(index))
         .args(["--auto-compaction-retention", "1000", "--auto-compaction-mode", "revision"])
         .arg("--cert-file")
         .arg(&pki.server.cert)
@@ -104,17 +156,9 @@ fn member(folder: &Path, pki: &Pki, port: u16, index: u16, name: &str) -> Comman
         .arg(&pki.ca)
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &peers.join(","), "--initial-cluster-state", "new"])
+        .args(["--initial-cluster", &plan.initial_cluster(), "--initial-cluster-state", "new"])
         .args(["--initial-cluster-token", "tandem-dev", "--logger", "zap", "--log-level", "warn"]);
     command
-}
-
-fn client_url(port: u16, index: u16) -> String {
-    format!("https://127.0.0.1:{}", port + index)
-}
-
-fn peer_url(port: u16, index: u16) -> String {
-    format!("https://127.0.0.1:{}", port + PEER_PORTS + index)
 }
 
 pub const MEMBERS: u16 = 3;

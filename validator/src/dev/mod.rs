@@ -2,10 +2,12 @@
 
 mod cluster;
 mod etcd;
+pub mod faults;
 mod interrupt;
 mod load;
 mod measure;
 pub mod pki;
+mod place;
 mod process;
 mod report;
 mod sampler;

@@ -34,15 +34,19 @@ fn vote(slot: u64, hash: u8, root: Option<u64>, tower: &[(u64, u32)]) -> Vec<u8>
     bytes
 }
 
-fn shred(slot: u64, set: u32, content: u8) -> Vec<u8> {
-    let mut bytes = vec![content; 64];
-    bytes.push(0x96);
-    bytes.extend_from_slice(&slot.to_le_bytes());
-    bytes.extend_from_slice(&set.to_le_bytes());
-    bytes.extend_from_slice(&[1, 0]);
-    bytes.extend_from_slice(&set.to_le_bytes());
-    bytes.resize(1203, 0);
-    bytes
+/// The first data shred of a block that is as `content` says, or of the block's second set.
+fn shred(slot: u64, set: usize, content: u8) -> Vec<u8> {
+    made(slot, content)[set].clone()
+}
+
+/// The data shreds of a block of two sets.
+fn made(slot: u64, content: u8) -> Vec<Vec<u8>> {
+    let sign = |_: &tandem_types::Hash| Ok::<_, std::convert::Infallible>(tandem_types::Signature::from([content; 64]));
+    let shredder = tandem_shred::Shredder::new(slot, slot - 1, 1, 0).expect("a parent below");
+    let start = tandem_shred::Cursor::start(tandem_types::BlockId(tandem_types::Hash::new_from_array([7; 32])));
+    let made = shredder.make(sign, start, &vec![content; 40_000], true).expect("fits");
+    assert_eq!(made.data.len(), 64);
+    made.data.iter().map(|shred| shred.payload().to_vec()).collect()
 }
 
 fn judge(machines: &[Vec<(u64, RecordKind, Vec<u8>)>]) -> Verdict {
@@ -112,12 +116,24 @@ fn rooted_votes_bind_no_longer_but_roots_never_go_back() {
 
 #[test]
 fn two_blocks_of_a_slot_are_one_duplicate() {
-    let same = judge(&[vec![(1, Shred, shred(4, 0, 1)), (2, Shred, shred(4, 32, 2)), (3, Shred, shred(4, 0, 1))]]);
+    let same = judge(&[vec![(1, Shred, shred(4, 0, 1)), (2, Shred, shred(4, 32, 1)), (3, Shred, shred(4, 0, 1))]]);
     assert!(same.clean(), "{same:?}");
-    let rewritten = judge(&[vec![(1, Shred, shred(4, 0, 1)), (2, Shred, shred(4, 0, 2))]]);
+    assert_eq!(same.shreds_checked, 3);
+    let rewritten = judge(&[vec![(1, Shred, shred(4, 0, 1)), (2, Shred, shred(4, 5, 2))]]);
     assert_eq!(rewritten.duplicate_blocks, 1, "{rewritten:?}");
-    let two_machines = judge(&[vec![(1, Shred, shred(4, 0, 1))], vec![(2, Shred, shred(4, 32, 2))]]);
+    let (first, second) = (&rewritten.findings[0].items[0], &rewritten.findings[0].items[1]);
+    assert!(first.what.contains("data shred 0 of slot 4") && second.what.contains("data shred 5"), "{rewritten:?}");
+    assert_eq!((first.seen.as_str(), second.seen.as_str()), ("machine 0, record 1", "machine 0, record 2"));
+    let two_machines = judge(&[vec![(1, Shred, shred(4, 0, 1))], vec![(2, Shred, shred(4, 32, 1))]]);
     assert_eq!(two_machines.duplicate_blocks, 1, "{two_machines:?}");
+}
+
+#[test]
+fn parts_of_two_blocks_are_a_duplicate_even_without_a_place_in_common() {
+    let chain = judge(&[vec![(1, Shred, shred(4, 0, 1)), (2, Shred, shred(4, 40, 2))]]);
+    assert_eq!(chain.duplicate_blocks, 1, "{chain:?}");
+    let backwards = judge(&[vec![(1, Shred, shred(4, 40, 2)), (2, Shred, shred(4, 0, 1))]]);
+    assert_eq!(backwards.duplicate_blocks, 1, "{backwards:?}");
 }
 
 #[test]

@@ -1,0 +1,345 @@
+//! The machines that are broken and mended: four validators (two voters, the pair), three etcd members.
+
+use {
+    super::{
+        network::{Cut, Network},
+        round::Round,
+    },
+    crate::{
+        args::FaultTestsArgs,
+        dev::{
+            cluster::{Cluster, PRIMARY, SECONDARY, VOTER_A, VOTER_B},
+            etcd::{self, Etcd, Plan},
+            interrupt,
+            pki::{Pair, Pki},
+            process::{self, Process},
+            story,
+        },
+        exit::{Failure, Status},
+        status::{HandoverReport, NodeStatus},
+    },
+    rustix::process::Signal,
+    std::{
+        ffi::OsStr,
+        fs,
+        path::{Path, PathBuf},
+        process::Command,
+        time::{Duration, Instant},
+    },
+    tandem_witness::{Judge, Verdict, read_log},
+};
+
+pub struct Lab {
+    pub cluster: Cluster,
+    pub etcd: Etcd,
+    pub pki: Pki,
+    pub dir: PathBuf,
+    /// Nothing where namespaces are not permitted.
+    pub network: Option<Network>,
+    capture: Option<Process>,
+    // Dropped last: the processes above live in it.
+    mounts: Vec<Mount>,
+}
+
+/// Machines of the network: the nodes by their numbers, then the members of etcd.
+const MACHINES: [&str; 7] = ["voter-a", "voter-b", "primary", "secondary", "etcd0", "etcd1", "etcd2"];
+pub const FIRST_MEMBER: usize = 4;
+/// How long a node may take to replay, catch up and take the identity back.
+pub const CATCH_UP: Duration = Duration::from_secs(90);
+/// How long a node may take to end once it has lost the identity or the store.
+pub const END: Duration = Duration::from_secs(20);
+
+impl Lab {
+    pub fn start(dir: &Path, args: &FaultTestsArgs) -> Result<Self, Failure> {
+        fs::create_dir_all(dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
+        let network = match Network::create(&MACHINES) {
+            Ok(network) => Some(network),
+            Err(failure) => {
+                println!("no network namespaces, so no cuts and no capture of the wire: {failure}");
+                None
+            }
+        };
+        let places: Vec<_> =
+            (0..MACHINES.len()).map(|index| network.as_ref().map(|network| network.place(index))).collect();
+        let hosts: Vec<_> = places.iter().flatten().map(|place| place.ip).collect();
+        let pki = Pki::create_for(&dir.join("certs"), &hosts)?;
+        let plan = Plan {
+            program: args.etcd.clone(),
+            folder: dir.to_owned(),
+            port: args.base_port,
+            places: places[FIRST_MEMBER..].iter().flatten().cloned().collect(),
+        };
+        let etcd = Etcd::start_planned(plan, &pki)?;
+        let mut mounts = Vec::new();
+        let primary = dir.join("primary");
+        match Mount::small(&primary) {
+            Ok(mount) => mounts.push(mount),
+            Err(failure) => println!("no small file system for the primary's ledger: {failure}"),
+        }
+        let cluster = Cluster::prepare_at(dir, args.base_port, &etcd, &pki, Vec::new(), &places)?;
+        let mut lab = Self { cluster, etcd, pki, dir: dir.to_owned(), network, capture: None, mounts };
+        lab.start_capture()?;
+        story::start_cluster(&mut lab.cluster)?;
+        Ok(lab)
+    }
+
+    /// Everything mended: the primary votes, the secondary stands by.
+    pub fn ready(&mut self) -> Result<(), Failure> {
+        if let Some(network) = &self.network {
+            network.heal()?;
+        }
+        self.etcd.revive(&self.pki)?;
+        for index in [PRIMARY, SECONDARY] {
+            let node = &mut self.cluster.nodes[index];
+            node.changes.clear();
+            node.place.wrapper.clear();
+            let _ = fs::remove_file(node.ledger.join(FILLER));
+            if node.process.as_mut().is_some_and(|process| process.try_wait().is_some()) {
+                node.process = None;
+            }
+        }
+        if self.cluster.nodes[PRIMARY].process.is_none() {
+            self.cluster.start(PRIMARY)?;
+        } else if self.cluster.status(PRIMARY).is_ok_and(|status| status.role == "STANDBY") {
+            self.set_identity(PRIMARY, "validator-keypair", &[])?;
+        }
+        self.cluster.wait_for(PRIMARY, "become ACTIVE again", CATCH_UP, active)?;
+        let secondary = &mut self.cluster.nodes[SECONDARY];
+        if let Some(process) = &mut secondary.process
+            && process.wait(Duration::from_millis(300)).is_some()
+        {
+            secondary.process = None;
+        }
+        if secondary.process.is_none() {
+            self.cluster.start(SECONDARY)?;
+        }
+        self.cluster.wait_for(SECONDARY, "caught up", CATCH_UP, standing_by)?;
+        self.wait_vote(PRIMARY, CATCH_UP)?;
+        interrupt::pause(Duration::from_secs(1))
+    }
+
+    /// Waits for a vote of `index` that is newer than what it has voted when this is called.
+    pub fn wait_vote(&mut self, index: usize, limit: Duration) -> Result<(), Failure> {
+        let before = self.cluster.status(index).ok().and_then(|status| status.last_vote);
+        let newer = |status: &NodeStatus| status.role == ACTIVE && status.last_vote > before;
+        self.cluster.wait_for(index, "voted", limit, newer).map(drop)
+    }
+
+    /// `set-identity` with the key called `key`; the command's own report.
+    pub fn set_identity(&self, index: usize, key: &str, more: &[&str]) -> Result<HandoverReport, Failure> {
+        let mut command = self.cluster.command(index)?;
+        command.args(["set-identity", "--output", "json"]).args(more);
+        command.arg(self.cluster.keys.join(format!("{key}.json")));
+        let output = process::output(command, Duration::from_secs(60))?;
+        serde_json::from_str(output.trim())
+            .map_err(|error| Failure::failed(format!("set-identity printed {output:?}: {error}")))
+    }
+
+    /// The secondary takes over, and must be ACTIVE after it.
+    pub fn take_over(&self) -> Result<HandoverReport, Failure> {
+        let report = self.set_identity(SECONDARY, "validator-keypair", &[])?;
+        if report.role == ACTIVE {
+            Ok(report)
+        } else {
+            Err(Failure::failed(format!("took over, but is {}", report.role)))
+        }
+    }
+
+    pub fn signal(&self, index: usize, signal: Signal) {
+        if let Some(process) = &self.cluster.nodes[index].process {
+            process.signal(signal);
+        }
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(mut process) = self.cluster.nodes[index].process.take() {
+            process.signal(Signal::KILL);
+            process.wait(END);
+        }
+    }
+
+    /// SIGTERM: the node releases its identity and ends well.
+    pub fn end(&mut self, index: usize) -> Result<(), Failure> {
+        self.signal(index, Signal::TERM);
+        self.gone(index, &[Status::Done], END)
+    }
+
+    /// Waits for the end of a node with one of these exit statuses.
+    pub fn gone(&mut self, index: usize, wanted: &[Status], limit: Duration) -> Result<(), Failure> {
+        let node = &mut self.cluster.nodes[index];
+        let Some(process) = &mut node.process else { return Ok(()) };
+        let Some(ended) = process.wait(limit) else {
+            println!("{}", process.log_tail(8));
+            return Err(Failure::failed(format!("{} still runs after {limit:?}", node.name)));
+        };
+        let tail = process.log_tail(8);
+        node.process = None;
+        if wanted.iter().any(|status| ended.code() == Some(*status as i32)) {
+            return Ok(());
+        }
+        println!("{tail}");
+        Err(Failure::failed(format!("{} ended with {ended} instead of {wanted:?}", node.name)))
+    }
+
+    pub fn cut(&self, from: usize, to: usize, cut: Cut) -> Result<(), Failure> {
+        let network = self.network.as_ref().ok_or_else(|| Failure::failed("no network namespaces"))?;
+        network.cut(from, to, cut)
+    }
+
+    pub fn cut_from_etcd(&self, index: usize, cut: Cut) -> Result<(), Failure> {
+        (0..etcd::MEMBERS).try_for_each(|member| self.cut(index, FIRST_MEMBER + usize::from(member), cut))
+    }
+
+    /// Takes all that is left of the file system of the primary's ledger.
+    pub fn fill_disk(&self) -> Result<(), Failure> {
+        let path = self.cluster.nodes[PRIMARY].ledger.join(FILLER);
+        let mut file = fs::File::create(&path).map_err(Failure::failed)?;
+        // It ends with an error, and that is what it is for.
+        let _ = std::io::copy(&mut std::io::repeat(1), &mut file);
+        Ok(())
+    }
+
+    /// `etcdctl` against one member, or against all.
+    pub fn etcdctl<S: AsRef<OsStr>>(&self, member: Option<u16>, words: &[S]) -> Result<String, Failure> {
+        let endpoints = member.map_or(self.etcd.endpoints.join(","), |member| self.etcd.plan().client_url(member));
+        let mut command = self.etcdctl_program();
+        command.args(["--dial-timeout", "3s", "--command-timeout", "5s", "--endpoints", &endpoints]).arg("--cacert");
+        let Pair { cert, key } = &self.pki.client;
+        command.arg(&self.pki.ca).arg("--cert").arg(cert).arg("--key").arg(key).args(words);
+        process::output(command, Duration::from_secs(20))
+    }
+
+    /// Beside the etcd that is tested.
+    pub fn etcdctl_program(&self) -> Command {
+        let mut command = Command::new(self.etcd.plan().program.with_file_name("etcdctl"));
+        command.env("ETCDCTL_API", "3");
+        command
+    }
+
+    /// The member that leads, by its number.
+    pub fn etcd_leader(&self) -> Result<usize, Failure> {
+        for member in 0..etcd::MEMBERS {
+            let status = self.etcdctl(Some(member), &["endpoint", "status", "-w", "json"])?;
+            let status: serde_json::Value = serde_json::from_str(&status).map_err(Failure::failed)?;
+            let status = &status[0]["Status"];
+            if status["leader"] == status["header"]["member_id"] {
+                return Ok(usize::from(member));
+            }
+        }
+        Err(Failure::failed("no member of etcd says that it leads"))
+    }
+
+    pub fn kill_member(&mut self, member: usize) {
+        if let Some(mut process) = self.etcd.members[member].take() {
+            process.signal(Signal::KILL);
+            process.wait(END);
+        }
+    }
+
+    pub fn revive_etcd(&mut self) -> Result<(), Failure> {
+        self.etcd.revive(&self.pki)
+    }
+
+    /// What the pair released since this harness began, and what passed on the wire since the last audit.
+    pub fn audit(&mut self) -> Result<(Verdict, bool), Failure> {
+        let mut judge = Judge::of_identity(self.cluster.pair_identity.to_bytes());
+        for index in [PRIMARY, SECONDARY] {
+            let node = &self.cluster.nodes[index];
+            judge.add_log(&node.name, read_log(&node.release_log).map_err(Failure::failed)?);
+        }
+        let captured = self.capture.take();
+        let on_wire = captured.is_some();
+        if let Some(mut process) = captured {
+            process.signal(Signal::INT);
+            process.wait(Duration::from_secs(5));
+            judge.add_path(&self.capture_file()).map_err(Failure::failed)?;
+            self.start_capture()?;
+        }
+        Ok((judge.verdict(), on_wire))
+    }
+
+    fn capture_file(&self) -> PathBuf {
+        self.dir.join("wire.pcap")
+    }
+
+    fn start_capture(&mut self) -> Result<(), Failure> {
+        let Some(network) = &self.network else { return Ok(()) };
+        let mut command = Command::new("tcpdump");
+        command.args(["-i", network.bridge(), "-n", "-U", "-Z", "root", "-B", "16384", "-w"]);
+        command.arg(self.capture_file()).arg("udp");
+        match Process::spawn("tcpdump", command, &self.dir.join("tcpdump.log")) {
+            Ok(process) => self.capture = Some(process),
+            Err(failure) => println!("no capture of the wire: {failure}"),
+        }
+        Ok(())
+    }
+
+    pub fn has_small_disk(&self) -> bool {
+        !self.mounts.is_empty()
+    }
+
+    pub fn round(&self, since: u64, to: usize, ms: f64) -> Result<Round, Failure> {
+        Round::measure(&self.cluster, since, to, ms)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // The nodes are asked first: they release their identity in etcd, which ends after them.
+        for index in [PRIMARY, SECONDARY, VOTER_A, VOTER_B] {
+            if let Some(process) = &mut self.cluster.nodes[index].process {
+                process.ask_to_end();
+            }
+        }
+        for node in &mut self.cluster.nodes {
+            node.process = None;
+        }
+        self.capture = None;
+        self.etcd.members.iter_mut().for_each(|member| *member = None);
+    }
+}
+
+/// A small file system in memory, so that a disk can be full without filling this machine's.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn small(path: &Path) -> Result<Self, Failure> {
+        fs::create_dir_all(path).map_err(Failure::failed)?;
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", "size=1500m", "tandem-faults"]).arg(path);
+        process::output(command, Duration::from_secs(10))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let mut command = Command::new("umount");
+        command.arg("-l").arg(&self.0);
+        process::output(command, Duration::from_secs(10)).map(drop).unwrap_or_else(|failure| eprintln!("{failure}"));
+    }
+}
+
+pub fn active(status: &NodeStatus) -> bool {
+    status.role == ACTIVE
+}
+
+pub fn standing_by(status: &NodeStatus) -> bool {
+    status.role == "STANDBY" && status.caught_up
+}
+
+/// Waits until `wanted` holds; says what was waited for when it does not in time.
+pub fn until(what: &str, limit: Duration, mut wanted: impl FnMut() -> bool) -> Result<f64, Failure> {
+    let started = Instant::now();
+    while !wanted() {
+        if started.elapsed() > limit {
+            return Err(Failure::failed(format!("not so after {limit:?}: {what}")));
+        }
+        interrupt::pause(Duration::from_millis(10))?;
+    }
+    Ok(started.elapsed().as_secs_f64() * 1e3)
+}
+
+pub const ACTIVE: &str = "ACTIVE";
+const FILLER: &str = "filler";

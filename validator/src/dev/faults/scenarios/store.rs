@@ -1,0 +1,258 @@
+//! The store fails: members die, data is lost or old, certificates do not hold.
+
+use {
+    super::machine::taken_over,
+    crate::{
+        dev::{
+            cluster::{PRIMARY, SECONDARY},
+            etcd::{MEMBERS, Plan},
+            faults::{
+                lab::{ACTIVE, CATCH_UP, END, Lab, until},
+                round::Round,
+            },
+            interrupt,
+            pki::Pki,
+            process,
+        },
+        exit::{Failure, Status},
+    },
+    std::{
+        fs,
+        process::Command,
+        time::{Duration, Instant},
+    },
+    tandem_env::unix_nanos,
+};
+
+/// A vote may wait for etcd's next leader, within the write timeout.
+const RESUME: Duration = Duration::from_secs(10);
+
+pub fn leader_killed(lab: &mut Lab) -> Result<Round, Failure> {
+    let leader = lab.etcd_leader()?;
+    goes_on(lab, |lab| {
+        lab.kill_member(leader);
+        Ok(())
+    })
+}
+
+pub fn member_killed(lab: &mut Lab) -> Result<Round, Failure> {
+    let follower = (lab.etcd_leader()? + 1) % usize::from(MEMBERS);
+    goes_on(lab, |lab| {
+        lab.kill_member(follower);
+        Ok(())
+    })
+}
+
+pub fn quorum_lost_short(lab: &mut Lab) -> Result<Round, Failure> {
+    goes_on(lab, |lab| {
+        lab.kill_member(0);
+        lab.kill_member(1);
+        interrupt::pause(Duration::from_secs(2))?;
+        lab.revive_etcd()
+    })
+}
+
+pub fn quorum_lost_long(lab: &mut Lab) -> Result<Round, Failure> {
+    let since = unix_nanos();
+    let started = Instant::now();
+    lab.kill_member(0);
+    lab.kill_member(1);
+    lab.gone(PRIMARY, &[Status::StoreLost], Duration::from_secs(10))?;
+    let ms = started.elapsed().as_secs_f64() * 1e3;
+    lab.revive_etcd()?;
+    lab.cluster.start(PRIMARY)?;
+    lab.cluster.wait_for(PRIMARY, "become ACTIVE again", CATCH_UP, |status| status.role == ACTIVE)?;
+    lab.wait_vote(PRIMARY, CATCH_UP)?;
+    interrupt::pause(Duration::from_secs(2))?;
+    lab.round(since, PRIMARY, ms)
+}
+
+pub fn no_space(lab: &mut Lab) -> Result<Round, Failure> {
+    goes_on(lab, |lab| {
+        let pki = &lab.pki;
+        let mut alarm = Command::new("curl");
+        alarm.args(["-sS", "--fail", "--max-time", "5", "--cacert"]).arg(&pki.ca);
+        alarm.arg("--cert").arg(&pki.client.cert).arg("--key").arg(&pki.client.key);
+        alarm.arg(format!("{}/v3/maintenance/alarm", lab.etcd.plan().client_url(0)));
+        let leader = lab.etcdctl(Some(0), &["endpoint", "status", "-w", "json"])?;
+        let status: serde_json::Value = serde_json::from_str(&leader).map_err(Failure::failed)?;
+        let member = &status[0]["Status"]["header"]["member_id"];
+        alarm.arg("-d").arg(format!(r#"{{"action":"ACTIVATE","memberID":"{member}","alarm":"NOSPACE"}}"#));
+        process::output(alarm, Duration::from_secs(10))?;
+        if !lab.etcdctl(None, &["alarm", "list"])?.contains("NOSPACE") {
+            return Err(Failure::failed("the alarm was not raised"));
+        }
+        interrupt::pause(Duration::from_millis(1500))?;
+        lab.etcdctl(None, &["alarm", "disarm"]).map(drop)
+    })
+}
+
+pub fn compaction(lab: &mut Lab) -> Result<Round, Failure> {
+    goes_on(lab, |lab| {
+        let status = lab.etcdctl(Some(0), &["endpoint", "status", "-w", "json"])?;
+        let status: serde_json::Value = serde_json::from_str(&status).map_err(Failure::failed)?;
+        let revision = status[0]["Status"]["header"]["revision"].to_string();
+        lab.etcdctl(Some(0), &["compact", revision.as_str(), "--physical"])?;
+        for member in 0..MEMBERS {
+            lab.etcdctl(Some(member), &["defrag"])?;
+        }
+        Ok(())
+    })
+}
+
+/// Breaks something that the owner must outlive: it votes again in time, and neither ends nor loses the identity.
+fn goes_on(lab: &mut Lab, fault: impl FnOnce(&mut Lab) -> Result<(), Failure>) -> Result<Round, Failure> {
+    let before = lab.cluster.status(PRIMARY)?;
+    let since = unix_nanos();
+    let started = Instant::now();
+    fault(lab)?;
+    lab.wait_vote(PRIMARY, RESUME)?;
+    let ms = started.elapsed().as_secs_f64() * 1e3;
+    lab.wait_vote(PRIMARY, RESUME)?;
+    interrupt::pause(Duration::from_secs(2))?;
+    let after = lab.cluster.status(PRIMARY)?;
+    if after.term != before.term {
+        return Err(Failure::failed(format!("term {:?} became {:?}", before.term, after.term)));
+    }
+    lab.round(since, PRIMARY, ms)
+}
+
+pub fn restored_backup(lab: &mut Lab) -> Result<Round, Failure> {
+    let backup = lab.dir.join("backup.db");
+    let _ = fs::remove_file(&backup);
+    lab.etcdctl(Some(0), &["snapshot".as_ref(), "save".as_ref(), backup.as_os_str()])?;
+    // Votes that the backup knows nothing of.
+    for _ in 0..3 {
+        lab.wait_vote(PRIMARY, CATCH_UP)?;
+    }
+    with_other_data(lab, |lab| {
+        for member in 0..MEMBERS {
+            let plan = lab.etcd.plan();
+            let mut restore = lab.etcdctl_program();
+            restore.args(["snapshot", "restore"]).arg(&backup).arg("--name").arg(format!("m{member}"));
+            restore.arg("--data-dir").arg(plan.data_dir(member));
+            restore.args(["--initial-cluster", &plan.initial_cluster()]);
+            restore.args(["--initial-cluster-token", "tandem-dev"]);
+            restore.args(["--initial-advertise-peer-urls", &plan.peer_url(member)]);
+            process::output(restore, Duration::from_secs(30))?;
+        }
+        Ok(())
+    })
+}
+
+pub fn wiped(lab: &mut Lab) -> Result<Round, Failure> {
+    with_other_data(lab, |_| Ok(()))
+}
+
+/// Puts other data in the place of etcd's, under the running nodes; sees that neither votes on its word, also when it is told to
+/// take over; then puts the true data back.
+fn with_other_data(lab: &mut Lab, make: impl FnOnce(&mut Lab) -> Result<(), Failure>) -> Result<Round, Failure> {
+    (0..usize::from(MEMBERS)).for_each(|member| lab.kill_member(member));
+    let last_vote = lab.cluster.status(PRIMARY)?.last_vote;
+    let set_aside = |plan: &Plan, member| plan.data_dir(member).with_extension("true");
+    for member in 0..MEMBERS {
+        let plan = lab.etcd.plan();
+        fs::rename(plan.data_dir(member), set_aside(plan, member)).map_err(Failure::failed)?;
+    }
+    make(lab)?;
+    lab.revive_etcd()?;
+    let judged = refuses_to_vote(lab, last_vote);
+    // The true data is put back whatever was seen.
+    (0..usize::from(MEMBERS)).for_each(|member| lab.kill_member(member));
+    lab.kill(PRIMARY);
+    lab.kill(SECONDARY);
+    for member in 0..MEMBERS {
+        let plan = lab.etcd.plan();
+        fs::remove_dir_all(plan.data_dir(member)).map_err(Failure::failed)?;
+        fs::rename(set_aside(plan, member), plan.data_dir(member)).map_err(Failure::failed)?;
+    }
+    lab.revive_etcd()?;
+    judged
+}
+
+fn refuses_to_vote(lab: &mut Lab, last_vote: Option<u64>) -> Result<Round, Failure> {
+    let started = Instant::now();
+    // One record may have been on its way.
+    let allowed = last_vote.map(|slot| slot + 1);
+    let taken = lab.set_identity(SECONDARY, "validator-keypair", &[]);
+    if let Ok(report) = &taken
+        && report.role == ACTIVE
+    {
+        return Err(Failure::failed("the secondary became ACTIVE on the word of a store that is not the one it knew"));
+    }
+    until("the owner has ended, or voted no more", Duration::from_secs(12), || {
+        lab.cluster.status(PRIMARY).map_or(true, |status| status.role != ACTIVE)
+    })?;
+    if let Ok(status) = lab.cluster.status(PRIMARY)
+        && status.last_vote > allowed
+    {
+        return Err(Failure::failed(format!("the owner voted on to {:?} after {last_vote:?}", status.last_vote)));
+    }
+    Ok(Round { ms: started.elapsed().as_secs_f64() * 1e3, ..Round::default() })
+}
+
+pub fn certificate_expired(lab: &mut Lab) -> Result<Round, Failure> {
+    let pair = &lab.pki.expired;
+    let (cert, key) = (pair.cert.display().to_string(), pair.key.display().to_string());
+    let changes = [("--etcd-cert-file", cert), ("--etcd-key-file", key)];
+    without_the_store(lab, changes)
+}
+
+pub fn wrong_ca(lab: &mut Lab) -> Result<Round, Failure> {
+    let other = Pki::create(&lab.dir.join("other-certs"))?;
+    let ca = other.ca.display().to_string();
+    let key = lab.pki.client.key.display().to_string();
+    without_the_store(lab, [("--etcd-cacert-file", ca), ("--etcd-key-file", key)])
+}
+
+/// The primary is restarted with credentials that etcd does not take: it must take nothing, and say why.
+fn without_the_store(lab: &mut Lab, changes: [(&'static str, String); 2]) -> Result<Round, Failure> {
+    lab.end(PRIMARY)?;
+    let since = unix_nanos();
+    for (flag, value) in changes {
+        lab.cluster.nodes[PRIMARY].changes.insert(flag, Some(value));
+    }
+    lab.cluster.start(PRIMARY)?;
+    lab.gone(PRIMARY, &[Status::StoreLost, Status::Usage], END)?;
+    taken_over(lab, since)
+}
+
+pub fn require_tower(lab: &mut Lab) -> Result<Round, Failure> {
+    let since = unix_nanos();
+    let started = Instant::now();
+    let before = lab.cluster.status(PRIMARY)?;
+    // The faucet's key: it owns nothing, and no store has a tower of it. As the identity of another vote account it would be
+    // a takeover; here it is one that must be refused or do nothing to the owner.
+    let keys = lab.etcdctl(None, &["get", "--prefix", "--keys-only", "/tandem/v1/"])?;
+    let tower = keys.lines().find(|key| key.ends_with("/tower")).map(str::to_owned);
+    let tower = tower.ok_or_else(|| Failure::failed(format!("no tower among the keys of etcd: {keys}")))?;
+    let owner = tower.replace("/tower", "/owner");
+    let owner_before = lab.etcdctl(None, &["get", owner.as_str(), "-w", "json"])?;
+    lab.signal(PRIMARY, rustix::process::Signal::STOP);
+    let saved = lab.dir.join("tower.saved");
+    let value = lab.etcdctl(None, &["get", "--print-value-only", tower.as_str(), "--hex"])?;
+    fs::write(&saved, &value).map_err(Failure::failed)?;
+    lab.etcdctl(None, &["del", tower.as_str()])?;
+    let refused = lab.set_identity(SECONDARY, "validator-keypair", &["--require-tower"]);
+    let owner_after = lab.etcdctl(None, &["get", owner.as_str(), "-w", "json"])?;
+    lab.signal(PRIMARY, rustix::process::Signal::CONT);
+    let ms = started.elapsed().as_secs_f64() * 1e3;
+    match refused {
+        Ok(report) => return Err(Failure::failed(format!("not refused: {}", report.role))),
+        Err(failure) if failure.to_string().contains("exit status: 9") => {}
+        Err(failure) => return Err(Failure::failed(format!("refused, but not with status 9: {failure}"))),
+    }
+    let revision = |text: &str| -> Result<serde_json::Value, Failure> {
+        let json: serde_json::Value = serde_json::from_str(text).map_err(Failure::failed)?;
+        Ok(json["kvs"][0]["mod_revision"].clone())
+    };
+    if revision(&owner_before)? != revision(&owner_after)? {
+        return Err(Failure::failed("the refused takeover has written the owner"));
+    }
+    let secondary = lab.cluster.status(SECONDARY)?;
+    if secondary.role != "STANDBY" {
+        return Err(Failure::failed(format!("the refused node is {}", secondary.role)));
+    }
+    let _ = before;
+    lab.round(since, PRIMARY, ms)
+}

@@ -1,0 +1,128 @@
+//! The table of a run, and its JSON.
+
+use {
+    super::{round::Round, scenarios::Scenario},
+    serde::Serialize,
+    std::fmt::Write,
+    tandem_witness::Verdict,
+};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub scenario: &'static str,
+    pub what: &'static str,
+    /// What the design promises for this case, in milliseconds or words.
+    pub target: &'static str,
+    pub rounds: u32,
+    /// Nothing contradicted itself, in the release logs and on the wire.
+    pub safe: bool,
+    /// The wire was captured, and judged too.
+    pub wire: bool,
+    /// Rounds in which what is promised came to pass.
+    pub live: u32,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub first_vote_p50_ms: f64,
+    pub first_vote_p99_ms: f64,
+    pub slots_missed: u64,
+    pub votes_checked: u64,
+    pub shreds_checked: u64,
+    pub failures: Vec<String>,
+    pub skipped: Option<String>,
+}
+
+impl Row {
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
+            scenario: scenario.name,
+            what: scenario.what,
+            target: scenario.target,
+            rounds: 0,
+            safe: true,
+            wire: true,
+            live: 0,
+            p50_ms: 0.0,
+            p99_ms: 0.0,
+            first_vote_p50_ms: 0.0,
+            first_vote_p99_ms: 0.0,
+            slots_missed: 0,
+            votes_checked: 0,
+            shreds_checked: 0,
+            failures: Vec::new(),
+            skipped: None,
+        }
+    }
+
+    pub fn judge(&mut self, verdict: &Verdict, on_wire: bool) {
+        self.wire &= on_wire;
+        self.votes_checked = verdict.votes_checked;
+        self.shreds_checked = verdict.shreds_checked;
+        if verdict.votes_checked == 0 || verdict.shreds_checked == 0 {
+            self.safe = false;
+            self.failures.push("the audit saw nothing".to_owned());
+        }
+        if !verdict.clean() {
+            self.safe = false;
+            self.failures.extend(verdict.findings.iter().map(ToString::to_string));
+            self.failures.push(format!("{} records that cannot be read", verdict.unreadable));
+        }
+    }
+
+    pub fn close(&mut self, rounds: &[Round]) {
+        let at = |mut values: Vec<f64>, percent: usize| {
+            values.sort_by(f64::total_cmp);
+            let rank = (values.len() * percent).div_ceil(100).saturating_sub(1);
+            values.get(rank).map_or(0.0, |ms| (ms * 10.0).round() / 10.0)
+        };
+        let ms: Vec<f64> = rounds.iter().map(|round| round.ms).collect();
+        let first: Vec<f64> = rounds.iter().filter_map(|round| round.first_vote_ms).collect();
+        (self.p50_ms, self.p99_ms) = (at(ms.clone(), 50), at(ms, 99));
+        (self.first_vote_p50_ms, self.first_vote_p99_ms) = (at(first.clone(), 50), at(first, 99));
+        self.slots_missed = rounds.iter().map(|round| round.slots_missed).sum();
+    }
+
+    pub fn good(&self) -> bool {
+        self.skipped.is_some() || (self.safe && self.live == self.rounds && self.rounds > 0)
+    }
+}
+
+/// For people, as Markdown, so that it can be put into a page.
+pub fn text(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{line}");
+    };
+    line("| scenario | rounds | SAFE | LIVE | ms p50 / p99 | first vote ms p50 / p99 | slots missed | target |".into());
+    line("|---|---|---|---|---|---|---|---|".into());
+    for row in rows {
+        if let Some(reason) = &row.skipped {
+            line(format!("| {} | skipped: {reason} | | | | | | {} |", row.scenario, row.target));
+            continue;
+        }
+        let safe = match (row.safe, row.wire) {
+            (true, true) => "yes (logs, wire)",
+            (true, false) => "yes (logs)",
+            (false, _) => "NO",
+        };
+        line(format!(
+            "| {} | {} | {safe} | {}/{} | {} / {} | {} / {} | {} | {} |",
+            row.scenario,
+            row.rounds,
+            row.live,
+            row.rounds,
+            row.p50_ms,
+            row.p99_ms,
+            row.first_vote_p50_ms,
+            row.first_vote_p99_ms,
+            row.slots_missed,
+            row.target
+        ));
+    }
+    for row in rows {
+        for failure in &row.failures {
+            line(format!("FAILED {}: {failure}", row.scenario));
+        }
+    }
+    text
+}
