@@ -19,6 +19,7 @@ pub const OWN_STAKE: u64 = 60;
 const STAKES: [u64; 4] = [240, 235, 235, 230];
 /// How many of a voter's newest votes may still be on their way into a block.
 const SNAPSHOTS: usize = 8;
+const FORK_SLOTS_MAX: Slot = 5;
 
 pub struct Block {
     pub key: BlockKey,
@@ -39,6 +40,8 @@ pub struct Chain {
     others: Vec<Other>,
     main: usize,
     side: Option<usize>,
+    /// When the fork began: no fork lives long enough to lock a voter out for good.
+    side_since: Slot,
     /// Votes of ours that reached the cluster.
     own_votes: Vec<(BlockKey, Arc<TowerState>)>,
     pub reorgs: u64,
@@ -72,16 +75,19 @@ impl Chain {
         towers.extend(STAKES.iter().map(|_| Arc::new(full.clone())));
         let root = Block { key: key(ROOT_SLOT), parent: 0, height: ROOT_SLOT, own_leader: false, towers };
         let others = STAKES.iter().map(|_| Other { tower: full.clone(), sent: VecDeque::new() }).collect();
-        Self { blocks: vec![root], others, main: 0, side: None, own_votes: Vec::new(), reorgs: 0, forks: 0 }
+        Self { blocks: vec![root], others, main: 0, side: None, side_since: 0, own_votes: Vec::new(), reorgs: 0, forks: 0 }
     }
 
     /// The cluster's own slot: perhaps a block, on the main fork or beside it; then the others vote.
     pub fn produce(&mut self, slot: Slot, rng: &mut Rng) -> Option<usize> {
+        if slot > self.side_since + FORK_SLOTS_MAX {
+            self.side = None;
+        }
         let made = if rng.permille(80) { None } else { Some(self.add_somewhere(slot, rng)) };
         self.others_vote(rng);
         // The cluster goes where most of it can vote: else it would never root anything again.
         if let Some(side) = self.side
-            && rng.permille(60)
+            && rng.permille(250)
             && self.others.iter().filter(|other| self.may_vote(other, side)).count() >= 3
         {
             self.side = Some(self.main);
@@ -117,7 +123,7 @@ impl Chain {
                     from = parent_of(from);
                 }
                 let block = self.add(slot, from, false, rng);
-                self.side = Some(block);
+                (self.side, self.side_since) = (Some(block), slot);
                 self.forks += 1;
                 block
             }
@@ -163,7 +169,7 @@ impl Chain {
                 continue;
             }
             let tip = match self.side {
-                Some(side) if rng.permille(80) => side,
+                Some(side) if rng.permille(15) => side,
                 Some(_) | None => self.main,
             };
             let slot = self.blocks[tip].key.slot;
@@ -213,10 +219,6 @@ impl Chain {
 
     pub fn own_landed(&self, block: usize) -> &TowerState {
         &self.blocks[block].towers[0]
-    }
-
-    pub fn main_slot(&self) -> Slot {
-        self.blocks[self.main].key.slot
     }
 
     pub fn frozen(&self, block: usize, identity: Pubkey) -> FrozenBlock {

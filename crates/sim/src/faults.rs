@@ -39,7 +39,7 @@ impl World {
         let host = &mut self.hosts[node];
         host.lives += 1;
         let (number, root) = (host.lives, host.ledger_root);
-        host.life = Some(Life::boot(node, number, &host.spec, root, &self.chain, self.now, salt));
+        host.life = Some(Life::boot(node, &host.spec, root, &self.chain, self.now, salt));
         // What the ledger kept is replayed; the rest comes with the next block.
         let kept: Vec<usize> = host.blocks.iter().copied().filter(|block| *block > root).collect();
         self.note(node, "boots", number);
@@ -289,8 +289,9 @@ impl World {
             self.oracle.violate("liveness", format!("nobody votes {} s after the faults: {}", since / SECOND, roles.join("; ")));
             return;
         }
-        // Monitoring asks a machine that is up, again and again, while nobody is active.
-        if since >= 6 * SECOND && !self.hosts.iter().any(active) && (since / SECOND).is_multiple_of(3) {
+        // Monitoring asks one machine after the other, while none of them is on its way.
+        let idle = |host: &Host| host.life.as_ref().is_none_or(|life| life.machine.role() == RoleState::Standby);
+        if since >= 6 * SECOND && self.hosts.iter().all(idle) && (since / SECOND).is_multiple_of(3) {
             let node = (since / SECOND / 3) as usize % self.hosts.len();
             self.node_after(0, node, What::SetIdentity { contested: true, require_tower: false });
         }

@@ -15,7 +15,7 @@ use {
     tandem_identity::SignedVote,
     tandem_role::kv::{Kv, KvError, Txn, TxnReply},
     tandem_tower_storage::{LeaderSlotClaim, Pace},
-    tandem_types::{Slot, UnixMillis},
+    tandem_types::UnixMillis,
 };
 
 /// Where a fiber stands while it waits.
@@ -45,7 +45,7 @@ pub enum Out {
     Role(RoleInput),
     Vote(VoteInput),
     SlotClaimed(LeaderSlotClaim),
-    SlotRefused(Slot),
+    SlotRefused,
     Release(Box<SignedVote>),
     /// A check in the shell found what must not be.
     Broken(String),
@@ -88,6 +88,7 @@ impl Fiber {
 }
 
 /// From within a fiber: gives the floor back until the world has an answer.
+#[allow(deprecated, reason = "the scope that replaces it cannot reach into a `Box<dyn Kv>`, which lives as long as it likes")]
 fn ask(ask: Ask) -> Answer {
     generator::yield_with(ask);
     PORT.with_borrow_mut(|port| port.answer.take()).expect("invariant: a fiber is resumed with an answer")

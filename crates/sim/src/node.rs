@@ -87,7 +87,6 @@ pub struct Producer {
 }
 
 pub struct Life {
-    pub number: u64,
     pub instance: InstanceId,
     pub boot: Time,
     pub clock_ppm: i64,
@@ -144,7 +143,7 @@ pub fn standby_key(node: usize) -> Keypair {
 }
 
 impl Life {
-    pub fn boot(node: usize, number: u64, spec: &Spec, root: usize, chain: &Chain, now: Time, salt: u64) -> Self {
+    pub fn boot(node: usize, spec: &Spec, root: usize, chain: &Chain, now: Time, salt: u64) -> Self {
         let identity = identity_key().pubkey();
         let mut instance = [0; 16];
         instance[..8].copy_from_slice(&salt.to_le_bytes());
@@ -171,7 +170,6 @@ impl Life {
             kv: None,
         };
         Self {
-            number,
             instance,
             boot: now,
             clock_ppm: spec.clock_ppm,

@@ -25,8 +25,8 @@ pub struct Oracle {
     pub found: Vec<Violation>,
     term: Option<(Term, InstanceId, bool)>,
     watermark: Option<Slot>,
-    /// Whoever recorded a vote for this block under a live term, and the term.
-    recorded: BTreeMap<(Slot, Hash), Vec<(InstanceId, Term)>>,
+    /// Whoever recorded a vote for this block under a live term, the term, and the place in the order of records.
+    recorded: BTreeMap<(Slot, Hash), Vec<(InstanceId, Term, u64)>>,
     claimed_slots: BTreeMap<Slot, (InstanceId, Term)>,
     tower_revision: u64,
     window_revision: u64,
@@ -103,7 +103,8 @@ impl Oracle {
                     let last = &file.tower.last_vote;
                     let block = (last.last_slot().unwrap_or(0), last.hash());
                     if let Some((term, instance, false)) = self.term {
-                        self.recorded.entry(block).or_default().push((instance, term));
+                        self.order += 1;
+                        self.recorded.entry(block).or_default().push((instance, term, self.order));
                     }
                 }
             }
@@ -136,12 +137,15 @@ impl Oracle {
     }
 
     pub fn vote_released(&mut self, machine: usize, life: &Life, slot: Slot, hash: Hash, term: Term, bytes: Vec<u8>) {
-        let recorders = self.recorded.get(&(slot, hash));
-        if !recorders.is_some_and(|who| who.contains(&(life.instance, term))) {
+        let recorders = self.recorded.get(&(slot, hash)).into_iter().flatten().rev();
+        let mut own = recorders.filter(|(instance, then, _)| (*instance, *then) == (life.instance, term));
+        let Some((_, _, order)) = own.next().copied() else {
             let what = format!("node {machine} released a vote for {slot} that it had not recorded under {term}");
-            self.violate("recorded", what);
-        }
-        self.release(machine, RecordKind::Vote, bytes);
+            return self.violate("recorded", what);
+        };
+        // A process may be stopped between its record and its send, for as long as anyone likes; so may a packet in the
+        // network. Such a vote comes late, and is legal where it was promised: that order is judged.
+        self.released[machine].push(Record { kind: RecordKind::Vote, unix_nanos: order, bytes });
     }
 
     pub fn shred_released(&mut self, machine: usize, life: &Life, slot: Slot, term: Term, bytes: Vec<u8>) {
@@ -150,13 +154,8 @@ impl Oracle {
             self.violate("recorded", what);
         }
         self.slots_led.insert(slot);
-        self.release(machine, RecordKind::Shred, bytes);
-    }
-
-    fn release(&mut self, machine: usize, kind: RecordKind, bytes: Vec<u8>) {
-        // The order of release is what counts; a counter keeps two releases of one moment apart.
         self.order += 1;
-        self.released[machine].push(Record { kind, unix_nanos: self.order, bytes });
+        self.released[machine].push(Record { kind: RecordKind::Shred, unix_nanos: self.order, bytes });
     }
 
     pub fn released_votes(&self) -> usize {

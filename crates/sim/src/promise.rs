@@ -98,7 +98,7 @@ impl Stage {
 
     fn claim_slot(&mut self, slot: Slot) {
         let (Some(store), Some(_)) = (&mut self.store, &self.permit) else {
-            return fiber::send(Out::SlotRefused(slot));
+            return fiber::send(Out::SlotRefused);
         };
         match store.claim_leader_slot(slot) {
             Ok(claim) => {
@@ -107,16 +107,24 @@ impl Stage {
             }
             Err(error) => {
                 self.report_record_error(error);
-                fiber::send(Out::SlotRefused(slot));
+                fiber::send(Out::SlotRefused);
             }
         }
     }
 
     fn beat(&mut self, count: u64) {
-        let (Some(store), Some(_)) = (&mut self.store, &self.permit) else { return };
-        if let Err(StoreError::Fenced { by }) = store.beat(count) {
-            self.permit = None;
-            role(RoleEvent::RecordFenced { by });
+        let Some(store) = &mut self.store else { return };
+        match store.beat(count) {
+            // The next one comes soon, and no vote waits for it.
+            Ok(()) | Err(StoreError::Unavailable { .. } | StoreError::NotOwner) => {}
+            Err(StoreError::Fenced { by }) => {
+                self.permit = None;
+                role(RoleEvent::RecordFenced { by });
+            }
+            Err(error @ StoreError::Quarantined { .. }) => {
+                self.permit = None;
+                role(RoleEvent::StoreQuarantined { reason: error.to_string() });
+            }
         }
     }
 

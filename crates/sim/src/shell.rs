@@ -353,7 +353,8 @@ impl World {
     pub fn beat(&mut self, node: usize) {
         self.node_after(400 * MS, node, What::Beat);
         let Some(life) = self.life(node) else { return };
-        if life.machine.role() == RoleState::Active {
+        // From the claim on: an owner that waits for its hold to pass must not look dead.
+        if life.machine.term().is_some() {
             life.beats += 1;
             let count = life.beats;
             self.post(node, What::Promise(PromiseInput::Beat(count)));
@@ -395,10 +396,9 @@ impl World {
         let Some(life) = self.hosts[node].life.as_mut() else { return };
         let last_vote = adopted.last_vote.map(|last| last.block);
         let last_vote_replayed = last_vote.is_none_or(|block| life.replayed.get(&block.slot) == Some(&block));
-        let free_from = adopted.tower.votes.iter().map(|vote| vote.last_locked_out_slot().saturating_add(1)).max();
+        let free_from = life.voter.free_from(&adopted);
         life.prepared = Some(adopted);
         life.seen.prepared = true;
-        let free_from = free_from.unwrap_or_default();
         self.post(node, What::Role(RoleInput::Prepared { last_vote, last_vote_replayed, free_from }));
     }
 
@@ -520,7 +520,7 @@ impl World {
             ProducerInput::Claimed(claim) => {
                 producer.claims.insert(claim.slot(), claim);
             }
-            ProducerInput::Refused(_) => {}
+            ProducerInput::Refused => {}
             ProducerInput::Allow { identity, permit } => {
                 producer.allowed = Some((identity, permit));
                 producer.claims.clear();

@@ -74,7 +74,7 @@ pub enum VoteInput {
 #[derive(Debug)]
 pub enum ProducerInput {
     Claimed(LeaderSlotClaim),
-    Refused(Slot),
+    Refused,
     Allow { identity: Pubkey, permit: Permit },
     Halt { abandon: bool },
 }

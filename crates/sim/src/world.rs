@@ -374,7 +374,7 @@ impl World {
             Out::Role(input) => self.post(node, What::Role(input)),
             Out::Vote(input) => self.post(node, What::Vote(input)),
             Out::SlotClaimed(claim) => self.post(node, What::Producer(ProducerInput::Claimed(claim))),
-            Out::SlotRefused(slot) => self.post(node, What::Producer(ProducerInput::Refused(slot))),
+            Out::SlotRefused => self.post(node, What::Producer(ProducerInput::Refused)),
             Out::Release(vote) => self.release_vote(node, &vote),
             Out::Broken(what) => self.oracle.violate("assertions agree", format!("node {node}: {what}")),
         }
