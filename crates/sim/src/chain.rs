@@ -85,10 +85,10 @@ impl Chain {
         }
         let made = if rng.permille(80) { None } else { Some(self.add_somewhere(slot, rng)) };
         self.others_vote(rng);
-        // The cluster goes where most of it can vote: else it would never root anything again.
+        // The cluster goes only where all of it can vote: else it would never root anything again.
         if let Some(side) = self.side
             && rng.permille(250)
-            && self.others.iter().filter(|other| self.may_vote(other, side)).count() >= 3
+            && self.others.iter().all(|other| self.may_vote(other, side))
         {
             self.side = Some(self.main);
             self.main = side;
@@ -168,10 +168,7 @@ impl Chain {
             if !rng.permille(850) {
                 continue;
             }
-            let tip = match self.side {
-                Some(side) if rng.permille(15) => side,
-                Some(_) | None => self.main,
-            };
+            let tip = self.main;
             let slot = self.blocks[tip].key.slot;
             if slot > self.others[index].tower.last_voted_slot().unwrap_or(0)
                 && self.may_vote(&self.others[index], tip)

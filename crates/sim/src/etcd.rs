@@ -8,6 +8,7 @@ use {
         kv::{KeyValue, Op, Txn, TxnReply, WatchEvent},
         memory::Memory,
     },
+    tandem_types::InstanceId,
 };
 
 /// Old states kept, for stale reads.
@@ -43,7 +44,7 @@ impl Etcd {
         }
     }
 
-    pub fn apply(&mut self, now: Time, txn: &Txn, oracle: &mut Oracle) -> Verdict {
+    pub fn apply(&mut self, now: Time, txn: &Txn, writer: Option<InstanceId>, oracle: &mut Oracle) -> Verdict {
         let puts = |op: &Op| matches!(op, Op::Put { .. } | Op::PutLeased { .. });
         if self.no_space && txn.then.iter().any(puts) {
             return Verdict::NoSpace;
@@ -65,7 +66,7 @@ impl Etcd {
         if self.memory.revision == before {
             return Verdict::Applied(reply, Vec::new());
         }
-        oracle.stored(&self.memory);
+        oracle.stored(&self.memory, writer);
         for op in &txn.then {
             if let Op::PutLeased { key, .. } = op {
                 self.lease = Some((key.clone(), now + LEASE));

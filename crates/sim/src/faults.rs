@@ -17,6 +17,7 @@ impl Host {
             spec,
             life: None,
             lives: 0,
+            instances: Vec::new(),
             blocks: BTreeSet::new(),
             ledger_root: 0,
             wall_skew_ms: 0,
@@ -40,6 +41,8 @@ impl World {
         host.lives += 1;
         let (number, root) = (host.lives, host.ledger_root);
         host.life = Some(Life::boot(node, &host.spec, root, &self.chain, self.now, salt));
+        let instance = host.life.as_ref().map(|life| life.instance);
+        host.instances.extend(instance);
         // What the ledger kept is replayed; the rest comes with the next block.
         let kept: Vec<usize> = host.blocks.iter().copied().filter(|block| *block > root).collect();
         self.note(node, "boots", number);
@@ -212,7 +215,7 @@ impl World {
         self.no_leader(4 * SLOT);
         let new_id = if self.rng.permille(700) { Some(5000 + self.rng.below(1000)) } else { None };
         self.etcd.restore(backup, new_id);
-        self.oracle.forget_store();
+        self.oracle.forget_store(&self.etcd.memory);
         self.count("restores from a backup");
         self.note(0, "restored", self.etcd.memory.revision);
     }
@@ -272,14 +275,17 @@ impl World {
         let since = self.now - self.healed_at.unwrap_or(self.now);
         let active = |host: &Host| host.life.as_ref().is_some_and(|life| life.machine.role() == RoleState::Active);
         let voting = self.oracle.released_votes() >= self.votes_at_heal + 3;
-        if voting && self.hosts.iter().any(active) {
+        let owner = self.oracle.owner();
+        let impostor = |host: &Host| active(host) && host.life.as_ref().map(|life| life.instance) != owner;
+        if voting && self.hosts.iter().any(active) && !self.hosts.iter().any(impostor) {
             self.count("live after the faults");
             self.done = true;
             return;
         }
         // A node whose store was restored, or that doubts it, waits for a person: liveness is not promised there.
         let doubts = |host: &Host| host.life.as_ref().is_some_and(|life| life.seen.quarantined);
-        if since > 4 * SECOND && (self.oracle.restored || self.hosts.iter().any(doubts)) {
+        let has_cause = self.oracle.restored || (self.profile.stale_reads && self.hosts.iter().any(doubts));
+        if since > 4 * SECOND && has_cause {
             self.count("waits for a person");
             self.done = true;
             return;

@@ -10,6 +10,7 @@ mod chain;
 mod etcd;
 mod faults;
 mod fiber;
+mod mutants;
 mod node;
 mod oracle;
 mod profile;
@@ -20,7 +21,10 @@ mod shell;
 mod wire;
 mod world;
 
+#[cfg(feature = "mutants")]
+pub use mutants::hunt;
 pub use {
+    mutants::{Caught, MUTANTS},
     oracle::Violation,
     run::{Outcome, run_seed, run_seed_verbose},
 };

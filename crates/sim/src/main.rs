@@ -24,6 +24,12 @@ struct Args {
     /// The first of them
     #[arg(long, default_value_t = 0)]
     first_seed: u64,
+    /// Plant each known bug, one after the other, and show which oracle sees it and how soon (needs the feature `mutants`)
+    #[arg(long)]
+    mutants: bool,
+    /// With --mutants: only those whose name contains this
+    #[arg(long, requires = "mutants")]
+    only: Option<String>,
     /// Print the whole history of the first seed
     #[arg(long)]
     trace: bool,
@@ -38,6 +44,9 @@ fn main() -> ExitCode {
         }
         println!("{:?} {:016x}", outcome.violation, outcome.trace);
         return ExitCode::from(u8::from(outcome.violation.is_some()));
+    }
+    if args.mutants {
+        return mutants(&args);
     }
     let next = AtomicU64::new(args.first_seed);
     let end = args.first_seed + args.seeds;
@@ -93,4 +102,52 @@ fn main() -> ExitCode {
         println!("{count:>10}  {what}");
     }
     ExitCode::from(u8::from(!found.is_empty()))
+}
+
+#[cfg(not(feature = "mutants"))]
+fn mutants(_: &Args) -> ExitCode {
+    eprintln!("this build holds no planted bugs; run `cargo xtask sim --mutants`");
+    ExitCode::from(2)
+}
+
+#[cfg(feature = "mutants")]
+fn mutants(args: &Args) -> ExitCode {
+    use {std::sync::atomic::AtomicUsize, tandem_sim::{Caught, MUTANTS, hunt}};
+    let wanted: Vec<&str> = MUTANTS
+        .iter()
+        .copied()
+        .filter(|name| args.only.as_ref().is_none_or(|only| name.contains(only.as_str())))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let table: Mutex<Vec<Caught>> = Mutex::default();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(mutant) = wanted.get(next.fetch_add(1, Relaxed)) {
+                    let caught = hunt(mutant, args.first_seed, args.seeds);
+                    match &caught.by {
+                        Some((oracle, what, seed)) => {
+                            eprintln!("{mutant}: {oracle} at seed {seed} ({} seeds): {what:.120}", caught.seeds_run);
+                        }
+                        None => eprintln!("{mutant}: SURVIVED {} seeds", caught.seeds_run),
+                    }
+                    table.lock().expect("invariant: no worker panics").push(caught);
+                }
+            });
+        }
+    });
+    let mut table = table.into_inner().expect("invariant: no worker panics");
+    table.sort_by_key(|caught| caught.mutant);
+    println!("{:<58} {:<18} {:>8} {:>6} {:>9}", "planted bug", "seen by", "at seed", "seeds", "passed");
+    for caught in &table {
+        let (oracle, seed) = match &caught.by {
+            Some((oracle, _, seed)) => (*oracle, seed.to_string()),
+            None => ("SURVIVED", String::new()),
+        };
+        let Caught { mutant, seeds_run, reached, .. } = caught;
+        println!("{mutant:<58} {oracle:<18} {seed:>8} {seeds_run:>6} {reached:>9}");
+    }
+    let seen = table.iter().filter(|caught| caught.by.is_some()).count();
+    println!("{seen} of {} planted bugs seen", table.len());
+    ExitCode::from(u8::from(seen < table.len()))
 }

@@ -43,6 +43,8 @@ pub struct Host {
     pub spec: Spec,
     pub life: Option<Life>,
     pub lives: u64,
+    /// Of each life, the first first.
+    pub instances: Vec<InstanceId>,
     pub blocks: BTreeSet<usize>,
     pub ledger_root: usize,
     pub wall_skew_ms: i64,
@@ -124,6 +126,12 @@ pub struct Seen {
     pub vote: Option<Slot>,
     /// As of when the last claim was sent.
     pub vote_at_claim: Option<Slot>,
+    /// Where the chain was then.
+    pub tip_at_claim: Slot,
+    pub source: Option<tandem_role::event::TowerSource>,
+    pub free_from: Slot,
+    /// A request of an operator who insists on a tower.
+    pub insists: Option<RequestId>,
     pub store: Option<(u64, u64)>,
     pub went_back: bool,
     pub claimed: Option<tandem_types::Term>,

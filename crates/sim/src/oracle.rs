@@ -29,6 +29,8 @@ pub struct Oracle {
     recorded: BTreeMap<(Slot, Hash), Vec<(InstanceId, Term, u64)>>,
     claimed_slots: BTreeMap<Slot, (InstanceId, Term)>,
     tower_revision: u64,
+    /// The last vote of the tower in the store.
+    tower_last: Option<Slot>,
     window_revision: u64,
     owner_revision: u64,
     /// What each machine released, by machine.
@@ -51,6 +53,7 @@ impl Oracle {
             recorded: BTreeMap::new(),
             claimed_slots: BTreeMap::new(),
             tower_revision: 0,
+            tower_last: None,
             window_revision: 0,
             owner_revision: 0,
             released: vec![Vec::new(); machines],
@@ -69,8 +72,8 @@ impl Oracle {
         self.found.push(Violation { oracle, what });
     }
 
-    /// The store has changed: I3, W, and who recorded what.
-    pub fn stored(&mut self, memory: &Memory) {
+    /// The store was changed by a process: I3, W, and who recorded what.
+    pub fn stored(&mut self, memory: &Memory, writer: Option<InstanceId>) {
         let entry = |key: String| memory.entries.get(&key).map(|(value, at)| (value.as_slice(), *at));
         if let Some((bytes, at)) = entry(self.keys.owner()).filter(|(_, at)| *at != self.owner_revision) {
             self.owner_revision = at;
@@ -89,6 +92,7 @@ impl Oracle {
                         self.violate("W", format!("W went from {known:?} to {}", window.watermark));
                     }
                     self.watermark = Some(window.watermark);
+                    self.written_by("window", writer);
                     if let Some((term, instance, false)) = self.term {
                         self.claimed_slots.insert(window.watermark, (instance, term));
                     }
@@ -100,7 +104,13 @@ impl Oracle {
             match SavedTowerFile::decode(bytes) {
                 Err(error) => self.violate("recorded", format!("unreadable tower: {error:?}")),
                 Ok(file) => {
+                    self.written_by("tower", writer);
                     let last = &file.tower.last_vote;
+                    if last.last_slot() < self.tower_last {
+                        let (from, to) = (self.tower_last, last.last_slot());
+                        self.violate("I6", format!("the tower in the store went back from {from:?} to {to:?}"));
+                    }
+                    self.tower_last = last.last_slot();
                     let block = (last.last_slot().unwrap_or(0), last.hash());
                     if let Some((term, instance, false)) = self.term {
                         self.order += 1;
@@ -108,6 +118,14 @@ impl Oracle {
                     }
                 }
             }
+        }
+    }
+
+    /// "One term, one owner; every write compares it."
+    fn written_by(&mut self, what: &str, writer: Option<InstanceId>) {
+        let owner = self.term.filter(|(_, _, released)| !released).map(|(_, instance, _)| instance);
+        if owner != writer {
+            self.violate("I3", format!("the {what} was written by {writer:?}, and the owner is {:?}", self.term));
         }
     }
 
@@ -130,10 +148,20 @@ impl Oracle {
     }
 
     /// After a restore the store's own history begins anew; what was released before stays released.
-    pub fn forget_store(&mut self) {
+    pub fn forget_store(&mut self, memory: &Memory) {
         self.restored = true;
-        (self.term, self.watermark) = (None, None);
+        (self.term, self.watermark, self.tower_last) = (None, None, None);
         (self.tower_revision, self.window_revision, self.owner_revision) = (0, 0, 0);
+        let value = |key: String| memory.entries.get(&key);
+        if let Some((bytes, at)) = value(self.keys.owner())
+            && let Ok(owner) = OwnerRecord::decode(bytes)
+        {
+            self.term = Some((owner.term, owner.instance, owner.released));
+            self.owner_revision = *at;
+        }
+        let revision = |key: String| memory.entries.get(&key).map_or(0, |(_, at)| *at);
+        self.tower_revision = revision(self.keys.tower());
+        self.window_revision = revision(self.keys.window());
     }
 
     pub fn vote_released(&mut self, machine: usize, life: &Life, slot: Slot, hash: Hash, term: Term, bytes: Vec<u8>) {
@@ -156,6 +184,11 @@ impl Oracle {
         self.slots_led.insert(slot);
         self.order += 1;
         self.released[machine].push(Record { kind: RecordKind::Shred, unix_nanos: self.order, bytes });
+    }
+
+    /// Who owns the identity by the store's word.
+    pub fn owner(&self) -> Option<InstanceId> {
+        self.term.filter(|(_, _, released)| !released).map(|(_, instance, _)| instance)
     }
 
     pub fn released_votes(&self) -> usize {

@@ -79,14 +79,14 @@ impl Stage {
             }
         };
         fiber::point("recorded");
-        if mutant("shell: a recorded vote is not told to the role") {
-        } else {
-            role(RoleEvent::Recorded { slot });
-        }
+        role(RoleEvent::Recorded { slot });
         let Some(permit) = &self.permit else { return true };
         // The vote is recorded whether it is signed or not: the voter must count it.
         match vault.sign_vote(promised, permit, &self.setup.identity) {
             Ok(signed) => {
+                if !vault.is_unlocked() {
+                    fiber::send(Out::Broken(format!("locked first: a vote for {slot} was signed with locked keys")));
+                }
                 fiber::point("signed");
                 fiber::send(Out::Release(Box::new(signed)));
             }
@@ -237,11 +237,6 @@ impl Stage {
         role(match store.claim(request) {
             Ok(claim) => return fiber::send(Out::Role(RoleInput::Claimed(Box::new(claim)))),
             Err(ClaimError::Refused(snapshot)) => RoleEvent::ClaimRefused(Box::new(snapshot.facts())),
-            Err(error @ ClaimError::Unresolved { .. })
-                if mutant("shell: an unanswered claim is told as not happened") =>
-            {
-                RoleEvent::StoreUnavailable { call: StoreCall::Claim, reason: error.to_string() }
-            }
             Err(error @ ClaimError::Unresolved { .. }) => RoleEvent::ClaimUnresolved { reason: error.to_string() },
             Err(error @ ClaimError::Quarantined { .. }) => RoleEvent::StoreQuarantined { reason: error.to_string() },
             Err(error @ (ClaimError::Unavailable { .. } | ClaimError::TowerMissing { .. })) => {

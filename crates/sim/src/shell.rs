@@ -35,6 +35,7 @@ impl World {
             }
             RoleInput::Prepared { last_vote, last_vote_replayed, free_from } => {
                 life.adopted_vote = last_vote;
+                life.seen.free_from = free_from;
                 Event::TowerAdopted { last_vote: last_vote.map(|block| block.slot), last_vote_replayed, free_from }
             }
             RoleInput::ProducerHalted => Event::LeaderSlotDone,
@@ -47,6 +48,9 @@ impl World {
         let now = self.now;
         if let Event::StoreQuarantined { .. } = &event {
             self.count("quarantines");
+            if !self.oracle.restored && !self.profile.stale_reads {
+                self.oracle.violate("no false alarm", format!("node {node} doubts a store that is sound: {event:?}"));
+            }
             if let Some(life) = self.life(node) {
                 life.seen.quarantined = true;
             }
@@ -98,7 +102,10 @@ impl World {
             }
             Effect::Claim { owner_revision, term_seen, previous_host, reason } => {
                 let life = self.hosts[node].life.as_mut()?;
-                life.seen.vote_at_claim = life.seen.vote;
+                // What the machine was told; what the node learns later is looked at again, before the keys are unlocked.
+                let look = life.last_look;
+                life.seen.vote_at_claim = look.own_vote_on_chain.max(look.own_vote_in_gossip);
+                life.seen.tip_at_claim = look.tip;
                 let slot = self.chain.blocks[life.processed].key.slot;
                 self.store(node, StoreCommand::Claim { owner_revision, term_seen, previous_host, reason, slot });
             }
@@ -115,9 +122,7 @@ impl World {
             }
             Effect::HaltLead { abandon } => self.post(node, What::Producer(ProducerInput::Halt { abandon })),
             Effect::HaltVote => {
-                if !mutant("shell: the voter is not told to stand down") {
-                    self.post(node, What::Vote(VoteInput::StandDown));
-                }
+                self.post(node, What::Vote(VoteInput::StandDown));
                 self.store(node, StoreCommand::HaltVotes);
             }
             Effect::Lock => {
@@ -140,6 +145,11 @@ impl World {
                 }
                 match outcome {
                     Ok(report) if report.role == RoleState::Active => {
+                        let life = self.life(node)?;
+                        let no_tower = life.claim.as_ref().is_none_or(|claim| claim.tower.is_none());
+                        if life.seen.insists == Some(request) && no_tower {
+                            self.oracle.violate("order", format!("node {node} became active without a tower, which was required"));
+                        }
                         self.check_active(node);
                         self.count("set-identity done");
                     }
@@ -176,6 +186,7 @@ impl World {
         let no_tower = |reason: &str| Event::TowerQuarantined { reason: reason.to_owned(), safe_from: None };
         let life = self.hosts[node].life.as_ref()?;
         let claimed = life.claim.as_ref().and_then(|claim| claim.tower.as_ref());
+        let source_now = Some(source);
         let adopted = match source {
             TowerSource::Store => match claimed {
                 Some(stored) => life.adopted(stored, &self.chain),
@@ -191,6 +202,9 @@ impl World {
                 Err(reason) => return Some(no_tower(&reason)),
             },
         };
+        if let Some(life) = self.life(node) {
+            life.seen.source = source_now;
+        }
         self.post(node, What::Vote(VoteInput::Prepare(Box::new(adopted))));
         None
     }
@@ -226,9 +240,23 @@ impl World {
         if life.vault.node().pubkey() != self.identity {
             self.oracle.violate("names", format!("node {node} unlocked under another name"));
         }
-        if seen.vote_at_claim > adopted {
-            let what = format!("node {node} adopted {adopted:?}, and had seen a vote for {:?}", seen.vote_at_claim);
-            self.oracle.violate("I6", what);
+        let (look, replayed) = (life.last_look, &life.replayed);
+        let told = seen.vote_at_claim.max(look.own_vote_on_chain).max(look.own_vote_in_gossip);
+        if told > adopted {
+            self.oracle.violate("I6", format!("node {node} adopted {adopted:?}, and was told of a vote for {told:?}"));
+        }
+        let on_block = life.adopted_vote.is_none_or(|block| replayed.get(&block.slot) == Some(&block) || look.last_vote_replayed);
+        if !on_block && look.tip < seen.free_from {
+            let what = format!("node {node} unlocked at {} without the block of {adopted:?}", look.tip);
+            self.oracle.violate("order", what);
+        }
+        let config = &self.hosts[node].spec.config;
+        if look.slots_behind > config.caught_up_slots_max || !look.root_advancing {
+            self.oracle.violate("order", format!("node {node} unlocked and had not caught up: {look:?}"));
+        }
+        let held = seen.tip_at_claim + config.chain_tower_hold_slots;
+        if seen.source == Some(TowerSource::Chain) && look.tip < held {
+            self.oracle.violate("order", format!("node {node} did not hold the chain's tower: {} < {held}", look.tip));
         }
         if seen.went_back {
             self.oracle.violate("I6", format!("node {node} unlocked on the word of a store that went back"));
@@ -309,6 +337,9 @@ impl World {
         life.next_request += 1;
         let request = RequestId(life.next_request);
         life.requests.insert(request);
+        if require_tower && life.machine.role() == RoleState::Standby {
+            life.seen.insists = Some(request);
+        }
         self.note(node, "set-identity", u64::from(contested));
         let wish = SetIdentity { request, identity, require_tower, candidate };
         self.role_handle(node, Event::SetIdentity(wish));
@@ -586,6 +617,9 @@ impl World {
         root[16..24].copy_from_slice(&now.to_le_bytes());
         let signed = producing.signer.sign_shred_root(set, &Hash::new_from_array(root));
         let (term, parent) = (producing.signer.term(), producing.parent);
+        if signed.is_ok() && !life.vault.is_unlocked() {
+            self.oracle.violate("locked first", format!("node {node} signed a block for {slot} with locked keys"));
+        }
         let last = set == 2;
         match signed {
             Ok(signature) => {

@@ -426,7 +426,8 @@ impl World {
             return self.answer(node, life, call, Ok(reply));
         }
         let before = self.etcd.memory.revision;
-        let verdict = self.etcd.apply(self.now, &txn, &mut self.oracle);
+        let writer = self.hosts[node].instances.get((life - 1) as usize).copied();
+        let verdict = self.etcd.apply(self.now, &txn, writer, &mut self.oracle);
         let (reply, events) = match verdict {
             etcd::Verdict::Applied(reply, events) => (reply, events),
             etcd::Verdict::NoSpace => {

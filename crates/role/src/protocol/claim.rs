@@ -10,7 +10,7 @@ use {
         kv::{Op, Revision, Txn, TxnReply},
         records::{LogRecord, OwnerRecord, Preference, Record, WindowRecord},
     },
-    tandem_types::{InstanceId, Slot, Term, UnixMillis},
+    tandem_types::{InstanceId, Slot, Term, UnixMillis, mutant::mutant},
 };
 
 /// Audit entries older than this many terms are deleted by the claim, so that a store of many restarts stays small.
@@ -60,7 +60,7 @@ pub struct Claim {
 
 impl Claim {
     pub fn new(keys: &Keys, request: ClaimRequest) -> Self {
-        let term = request.term_seen.next();
+        let term = if mutant("claim: the term does not grow") { request.term_seen } else { request.term_seen.next() };
         let instance = request.instance;
         let log = LogRecord {
             term,
@@ -96,7 +96,10 @@ impl Claim {
         if let Some(old) = term.0.checked_sub(LOG_TERMS_KEPT).filter(|old| *old > 0) {
             then.push(Op::Delete { key: keys.log(Term(old)) });
         }
-        let compares = vec![unchanged(keys.owner(), request.owner_revision)];
+        let mut compares = vec![unchanged(keys.owner(), request.owner_revision)];
+        if mutant("claim: the owner is not compared") {
+            compares.clear();
+        }
         Self { txn: Txn { compares, then, otherwise: get_all(keys) }, term, instance, owner, log }
     }
 
@@ -143,14 +146,22 @@ impl Operation for Claim {
             let [_, _, tower, window, ..] = reply.reads.as_slice() else {
                 return Err(Quarantine::MalformedReply("a claim reads the tower and the window").into());
             };
-            return Ok(self.claimed(reply.revision, raw(tower)?, record(window)?));
+            let tower = if mutant("claim: the tower found is dropped") { None } else { raw(tower)? };
+            let window = if mutant("claim: the watermark found is dropped") { None } else { record(window)? };
+            return Ok(self.claimed(reply.revision, tower, window));
         }
         let view = view_of(reply)?;
+        if mutant("claim: a refused claim is taken for done") {
+            let owner_revision = view.owner_revision();
+            return Ok(self.claimed(owner_revision, view.tower, view.window));
+        }
         match &view.owner {
             // An earlier copy of this claim went through. Only this process writes this instance, and it asks for
             // each term in one claim at a time, so the record is ours.
             Some(owner)
-                if owner.value.instance == self.instance && owner.value.term == self.term && !owner.value.released =>
+                if (owner.value.instance == self.instance || mutant("claim: whoever has the term is taken for us"))
+                    && owner.value.term == self.term
+                    && !owner.value.released =>
             {
                 let owner_revision = owner.mod_revision;
                 Ok(self.claimed(owner_revision, view.tower, view.window))
@@ -171,8 +182,10 @@ impl Release {
     /// `owner` and `log` are the records this process wrote with its claim, the log completed by what happened since.
     pub fn new(keys: &Keys, fence: Fence, owner: &OwnerRecord, log: &LogRecord) -> Self {
         let released = OwnerRecord { released: true, lease: None, ..owner.clone() };
+        let fenced = !mutant("release: the owner is not compared");
+        let compares = if fenced { vec![unchanged(keys.owner(), fence.owner_revision)] } else { vec![] };
         let txn = Txn {
-            compares: vec![unchanged(keys.owner(), fence.owner_revision)],
+            compares,
             then: vec![
                 Op::Put { key: keys.owner(), value: released.encode() },
                 Op::Put { key: keys.log(fence.term), value: log.encode() },

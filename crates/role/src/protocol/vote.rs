@@ -7,7 +7,7 @@ use {
         kv::{Op, Revision, Txn, TxnReply},
         records::{Record, WindowRecord},
     },
-    tandem_types::Slot,
+    tandem_types::{Slot, mutant::mutant},
 };
 
 /// Writes a tower. Its output is the revision the next one must compare.
@@ -21,11 +21,21 @@ pub struct RecordVote {
 
 impl RecordVote {
     pub fn new(keys: &Keys, held: &Held, tower: Vec<u8>) -> Self {
+        let mut compares = vec![
+            unchanged(keys.owner(), held.fence.owner_revision),
+            unchanged(keys.tower(), held.tower_revision),
+        ];
+        if mutant("vote: the owner is not compared") {
+            compares.remove(0);
+        }
+        if mutant("vote: the tower is not compared") {
+            compares.pop();
+        }
+        if mutant("vote: nothing is compared") {
+            compares.clear();
+        }
         let txn = Txn {
-            compares: vec![
-                unchanged(keys.owner(), held.fence.owner_revision),
-                unchanged(keys.tower(), held.tower_revision),
-            ],
+            compares,
             then: vec![Op::Put { key: keys.tower(), value: tower.clone() }, get(keys.owner())],
             otherwise: get_all(keys),
         };
@@ -53,6 +63,9 @@ impl Operation for RecordVote {
             return Ok(reply.revision);
         }
         let view = view_of(reply)?;
+        if mutant("vote: a refused record is taken for done") {
+            return Ok(view.tower.map_or(0, |tower| tower.mod_revision));
+        }
         still_own(&self.fence, &view)?;
         match view.tower {
             Some(tower) if tower.mod_revision > self.before && tower.value == self.tower => Ok(tower.mod_revision),
@@ -75,15 +88,22 @@ pub struct ClaimLeaderSlot {
 impl ClaimLeaderSlot {
     /// None if `slot` is not above the watermark: W never goes down, and no slot is claimed twice.
     pub fn new(keys: &Keys, held: &Held, slot: Slot) -> Option<Self> {
-        if held.watermark.is_some_and(|watermark| slot <= watermark) {
+        if held.watermark.is_some_and(|watermark| slot <= watermark) && !mutant("slot: W may go down") {
             return None;
         }
         let window = WindowRecord { term: held.fence.term, watermark: slot };
+        let mut compares = vec![
+            unchanged(keys.owner(), held.fence.owner_revision),
+            unchanged(keys.window(), held.window_revision),
+        ];
+        if mutant("slot: the owner is not compared") {
+            compares.remove(0);
+        }
+        if mutant("slot: the window is not compared") {
+            compares.pop();
+        }
         let txn = Txn {
-            compares: vec![
-                unchanged(keys.owner(), held.fence.owner_revision),
-                unchanged(keys.window(), held.window_revision),
-            ],
+            compares,
             then: vec![Op::Put { key: keys.window(), value: window.encode() }, get(keys.owner())],
             otherwise: get_all(keys),
         };
@@ -111,6 +131,9 @@ impl Operation for ClaimLeaderSlot {
             return Ok(reply.revision);
         }
         let view = view_of(reply)?;
+        if mutant("slot: a refused claim of a slot is taken for done") {
+            return Ok(view.window.map_or(0, |window| window.mod_revision));
+        }
         still_own(&self.fence, &view)?;
         match view.window {
             Some(window) if window.mod_revision > self.before && window.value == self.window => Ok(window.mod_revision),
