@@ -10,7 +10,7 @@ use {
         voters::Voters,
     },
     std::collections::BTreeSet,
-    tandem_types::{BlockKey, Slot},
+    tandem_types::{BlockKey, Slot, mutant::mutant},
 };
 
 /// What a choice is made from. The tower holds no unrecorded vote.
@@ -114,7 +114,10 @@ impl Situation<'_> {
         let is_ancestor = |slot: Slot| on_path(&path, slot).is_some() || self.rooted.contains(slot, self.forks);
         let slot = block.slot;
         let live = self.tower.votes.iter().take(self.tower.live_at(slot));
-        if let Some(vote) = live.rev().find(|vote| !is_ancestor(vote.slot())) {
+        if let Some(vote) = live.rev().find(|vote| !is_ancestor(vote.slot()))
+            && !mutant("voter: lockouts are ignored")
+            && !mutant("both: voter and check ignore lockouts")
+        {
             return Some(Hold::LockedOut { slot, by: vote.slot(), until: vote.last_locked_out_slot() });
         }
         let after = self.tower.after_vote(slot);

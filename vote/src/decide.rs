@@ -7,7 +7,7 @@ use {
         choice::{Choice, Situation, Vote},
         voter::{Active, Pending, Role, Voter},
     },
-    tandem_types::{BlockKey, UnixMillis, UnixTimestamp},
+    tandem_types::{BlockKey, UnixMillis, UnixTimestamp, mutant::mutant},
 };
 
 impl Voter {
@@ -27,7 +27,7 @@ impl Voter {
             out.extend(choice.hold.map(Effect::Held));
         }
         let Role::Active(active) = &self.role else { return };
-        if active.pending.is_some() {
+        if active.pending.is_some() && !mutant("voter: decides while a decision is out") {
             // One at a time. What is newest when the answer comes is decided then; what was newest in between, never.
             return;
         }

@@ -11,6 +11,7 @@ mod event;
 mod forks;
 mod info;
 mod propagation;
+mod stray;
 mod switch;
 mod tower;
 mod voter;

@@ -3,7 +3,7 @@
 use {
     crate::{Lockout, MAX_LOCKOUT_HISTORY},
     std::collections::VecDeque,
-    tandem_types::Slot,
+    tandem_types::{Slot, mutant::mutant},
     thiserror::Error,
 };
 
@@ -53,7 +53,8 @@ impl TowerState {
         if self.last_voted_slot().is_some_and(|last| slot <= last) {
             return;
         }
-        self.votes.truncate(self.live_at(slot));
+        let expired_stay = usize::from(mutant("voter: an expired vote stays"));
+        self.votes.truncate(self.live_at(slot) + expired_stay);
         if self.votes.len() == MAX_LOCKOUT_HISTORY {
             self.root = self.votes.pop_front().map(|oldest| oldest.slot());
         }
@@ -62,7 +63,8 @@ impl TowerState {
         // the ones that replace them confirm nothing new.
         let height = self.votes.len();
         for (index, vote) in self.votes.iter_mut().enumerate() {
-            if height > index.saturating_add(vote.confirmation_count() as usize) {
+            let early = usize::from(mutant("voter: lockouts grow too slowly"));
+            if height > index.saturating_add(vote.confirmation_count() as usize + early) {
                 vote.increase_confirmation_count(1);
             }
         }

@@ -23,7 +23,7 @@ use {
         collections::{BTreeMap, BTreeSet},
         time::Duration,
     },
-    tandem_types::{BlockKey, Hash, NUM_CONSECUTIVE_LEADER_SLOTS, Slot, Tick},
+    tandem_types::{BlockKey, Hash, NUM_CONSECUTIVE_LEADER_SLOTS, Slot, Tick, mutant::mutant},
 };
 
 #[derive(Debug)]
@@ -417,7 +417,9 @@ impl Voter {
             DecisionKind::Vote => active.last_height = Some(sent_height),
             DecisionKind::Refresh => active.refresh_after = now.tick + REFRESH_INTERVAL,
         }
-        active.tower = decision.tower;
+        if !mutant("voter: a recorded vote is not counted") {
+            active.tower = decision.tower;
+        }
         active.refused = None;
         let root = active.tower.root.and_then(|root| self.forks.ancestor_at(&block, root));
         if let Some(root) = root {
@@ -430,6 +432,9 @@ impl Voter {
             && let Some(pending) = active.pending.take_if(|pending| pending.decision.id == id)
         {
             match pending.decision.kind {
+                DecisionKind::Vote if mutant("voter: a refused vote is counted") => {
+                    active.tower = pending.decision.tower;
+                }
                 DecisionKind::Vote => active.refused = Some(pending.decision.slot),
                 DecisionKind::Refresh => active.refresh_after = now.tick + REFRESH_INTERVAL,
             }

@@ -6,7 +6,7 @@ use {
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    tandem_types::Term,
+    tandem_types::{Term, mutant::mutant},
 };
 
 /// Counts how often the keys were unlocked and locked: odd is unlocked. A permit is good for one odd number only, so
@@ -23,7 +23,7 @@ impl Gate {
 
     pub fn lock(&self) {
         // Only the role stage locks and unlocks, so nothing changes between the look and the step.
-        if self.0.load(Ordering::SeqCst) % 2 == 1 {
+        if self.0.load(Ordering::SeqCst) % 2 == 1 && !mutant("vault: lock does not lock") {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
@@ -52,7 +52,7 @@ impl Permit {
 
     /// Whether something promised under `promised` may be signed now.
     pub(crate) fn admits(&self, promised: Term) -> Result<(), Refusal> {
-        if !self.valid() {
+        if !self.valid() && !mutant("vault: a permit outlives the lock") {
             return Err(Refusal::Locked);
         }
         if promised != self.term {

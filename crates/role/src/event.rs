@@ -56,8 +56,8 @@ pub enum Event {
     ClaimUnresolved {
         reason: String,
     },
-    /// The voter took the tower over. `free_from`: from this slot on none of its lockouts binds us, whatever fork we
-    /// are on.
+    /// The voter took the tower over. `free_from`: from this slot on none of its lockouts keeps us from the fork we are
+    /// on (votes that lie on that fork never did).
     TowerAdopted {
         last_vote: Option<Slot>,
         last_vote_replayed: bool,

@@ -4,6 +4,7 @@
 //! Read first: `block.rs`, then `time.rs`.
 
 mod block;
+pub mod mutant;
 mod term;
 mod time;
 

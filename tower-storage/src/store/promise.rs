@@ -12,7 +12,7 @@ use {
         tower::{StoredTower, TowerSigner},
     },
     tandem_role::protocol::{ClaimLeaderSlot, RecordVote},
-    tandem_types::{Pubkey, Slot, Term},
+    tandem_types::{Pubkey, Slot, Term, mutant::mutant},
 };
 
 /// Proof that a vote is legal, durable, and recorded while the term was ours.
@@ -70,16 +70,34 @@ impl PromiseStore {
         }
         let Tenure { held, tower, base, .. } = self.tenure()?;
         let recorded = tower.as_ref().map_or(base, StoredTower::tower);
-        check(recorded, tower.as_ref().and_then(StoredTower::last_vote), &decision)?;
+        if !mutant("both: voter and check ignore lockouts") {
+            check(recorded, tower.as_ref().and_then(StoredTower::last_vote), &decision)?;
+        }
         let Some(next) = StoredTower::of_decision(&decision, tower.as_ref(), signer) else {
             return Err(RecordError::NoKey { identity });
         };
-        let write = RecordVote::new(&self.keys, held, next.bytes().to_vec());
-        let revision = self.write(write)?;
+        let written = if mutant("store: the tower before the vote is written") { tower.as_ref() } else { None };
+        let bytes = written.unwrap_or(&next).bytes().to_vec();
+        let write = RecordVote::new(&self.keys, held, bytes);
+        let term = held.fence.term;
+        if mutant("store: a vote is promised before it is written") {
+            return Ok(Promised { decision, term });
+        }
+        let revision = match self.write(write) {
+            Err(RecordError::StoreLost { unresolved: true, .. })
+                if mutant("store: a record without an answer is taken for done") =>
+            {
+                return Ok(Promised { decision, term });
+            }
+            written => written?,
+        };
         let tenure = self.tenure_mut()?;
-        tenure.held.tower_revision = revision;
-        tenure.tower = Some(next);
-        let term = tenure.held.fence.term;
+        if !mutant("store: the tower's revision is not carried on") {
+            tenure.held.tower_revision = revision;
+        }
+        if !mutant("store: the tower recorded is not the next one's base") {
+            tenure.tower = Some(next);
+        }
         self.newest_vote = self.newest_vote.max(Some(decision.slot));
         Ok(Promised { decision, term })
     }
@@ -92,9 +110,21 @@ impl PromiseStore {
             let watermark = held.watermark.unwrap_or(0);
             return Err(RecordError::SlotNotAboveWatermark { slot, watermark });
         };
-        let revision = self.write(write)?;
+        if mutant("store: a leader slot is given before it is claimed") {
+            return Ok(LeaderSlotClaim { identity, slot, term: held.fence.term });
+        }
+        let revision = match self.write(write) {
+            Err(RecordError::StoreLost { unresolved: true, .. })
+                if mutant("store: a slot without an answer is taken for claimed") =>
+            {
+                return Ok(LeaderSlotClaim { identity, slot, term: held.fence.term });
+            }
+            written => written?,
+        };
         let tenure = self.tenure_mut()?;
-        tenure.held.window_revision = revision;
+        if !mutant("store: the window's revision is not carried on") {
+            tenure.held.window_revision = revision;
+        }
         tenure.held.watermark = Some(slot);
         let term = tenure.held.fence.term;
         self.highest_watermark = self.highest_watermark.max(Some(slot));

@@ -104,13 +104,7 @@ impl VoteStage {
     fn prepare(&mut self, adopted: Adopted) -> Result<(), Failure> {
         let last_vote = adopted.last_vote.map(|last| last.block);
         let last_vote_replayed = last_vote.is_none_or(|block| self.banks.contains_key(&block));
-        let free_from = adopted
-            .tower
-            .votes
-            .iter()
-            .map(|vote| vote.last_locked_out_slot().saturating_add(1))
-            .max()
-            .unwrap_or_default();
+        let free_from = self.voter.free_from(&adopted);
         self.prepared = Some(adopted);
         self.send_role(RoleInput::Prepared { last_vote, last_vote_replayed, free_from })
     }

@@ -765,6 +765,39 @@ fn shutdown_releases_so_that_nobody_has_to_wait() {
     );
 }
 
+/// Found by the simulator: the primary was claiming by itself when the operator insisted on a tower.
+#[test]
+fn it_is_too_late_to_insist_on_a_tower_when_the_store_was_looked_at() {
+    check(
+        "node primary
+         chain tip=100              => read
+         store owner=none           => claim over term=0 rev=0
+         set-identity require-tower => refuse 1 Busy
+         claimed term=1 w=none      => STANDBY->ACQUIRED; adopt Fresh",
+    );
+    check(
+        "node primary
+         chain tip=100              => read
+         set-identity require-tower
+         store owner=none tower=none => refuse 1 TowerMissing",
+    );
+}
+
+/// Found by the simulator: the voter had stopped for good, and the node stayed active.
+#[test]
+fn an_owner_whose_voter_doubts_its_tower_asks_the_store_and_stops() {
+    active_primary(
+        "",
+        "tower-bad => read\n store owner=me term=1 rev=5 tower=99 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 5",
+    );
+    active_primary(
+        "",
+        "tower-bad                    => read
+         store owner=beta term=2 rev=9 tower=99 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 7",
+    );
+    active_primary("", "tower-bad => read\n unavailable => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 8");
+}
+
 #[test]
 fn gossip_is_a_hint() {
     // Hole 11: nobody is killed by a clock.

@@ -176,7 +176,10 @@ impl Machine {
                 self.standby_read(now, read, &facts, out);
                 self.active_read(now, &facts, out);
             }
-            Event::StoreUnavailable { call, reason } => self.standby_unavailable(now, call, &reason, out),
+            Event::StoreUnavailable { call, reason } => {
+                self.standby_unavailable(now, call, &reason, out);
+                self.active_unavailable(now, &reason, out);
+            }
             Event::StoreQuarantined { reason } => {
                 self.standby_quarantined(now, &reason, out);
                 self.owner_quarantined(now, &reason, out);

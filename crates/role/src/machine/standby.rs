@@ -12,7 +12,7 @@ use {
         records::{OwnerRecord, Preference},
         status::ExitStatus,
     },
-    tandem_types::{Pubkey, Slot, Term, Tick},
+    tandem_types::{Pubkey, Slot, Term, Tick, mutant::mutant},
 };
 
 /// One attempt to become active.
@@ -131,14 +131,16 @@ impl Machine {
             return;
         }
         if let State::Standby(Some(pursuit)) = &mut self.state {
-            if pursuit.request.is_none() && pursuit.identity == wish.identity {
+            // Once the store was looked at, it is too late to insist on a tower.
+            let in_time = !wish.require_tower || pursuit.require_tower || matches!(pursuit.step, Step::Reading(_));
+            if pursuit.request.is_none() && pursuit.identity == wish.identity && in_time {
                 // The operator asks for what this primary is about to do anyway: it now does it in their name.
                 pursuit.request = Some(wish.request);
                 pursuit.why = Why::Operator;
                 pursuit.require_tower |= wish.require_tower;
                 return;
             }
-            let reason = "another set-identity is under way";
+            let reason = "this node is about to become active already";
             refuse(wish.request, RefusedKind::Busy, reason, "wait for it to end, then ask again", out);
             return;
         }
@@ -430,7 +432,7 @@ impl Machine {
         require_tower: bool,
         floor: Option<Slot>,
     ) -> Option<Objection> {
-        if require_tower && !facts.has_tower {
+        if require_tower && !facts.has_tower && !mutant("role: --require-tower is ignored") {
             return Some(Objection {
                 kind: RefusedKind::TowerMissing,
                 reason: "the store has no tower for this identity".into(),
@@ -466,6 +468,9 @@ impl Machine {
             return self.tower_seen.map(|slot| {
                 format!("the store has lost its tower: one whose last vote was for slot {slot} was there before")
             });
+        }
+        if mutant("role: an older tower is adopted") {
+            return None;
         }
         let known = known.filter(|known| last_vote.is_none_or(|vote| vote < *known))?;
         let found = last_vote.map_or("has no vote".to_string(), |vote| format!("ends with slot {vote}"));

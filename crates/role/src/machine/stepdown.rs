@@ -7,7 +7,7 @@ use {
         status::ExitStatus,
     },
     std::time::Duration,
-    tandem_types::{Pubkey, Slot, Term, Tick},
+    tandem_types::{Pubkey, Slot, Term, Tick, mutant::mutant},
 };
 
 /// An owner on its way out.
@@ -115,7 +115,9 @@ impl Machine {
             State::Standby(_) | State::Locked(_) | State::Ended(_) => return,
         };
         let leaving_anyway = matches!(self.state, State::HaltLead(_) | State::HaltVote(_));
-        out.push(Effect::Lock);
+        if !mutant("role: a lost fence does not lock") {
+            out.push(Effect::Lock);
+        }
         if !down.lead_done {
             out.push(Effect::HaltLead { abandon: true });
         }
@@ -198,7 +200,9 @@ impl Machine {
     /// Keys first, store second.
     pub(super) fn lock_and_release(&mut self, out: &mut Vec<Effect>) {
         let State::Locked(down) = &self.state else { return };
-        out.push(Effect::Lock);
+        if !mutant("role: gives back without locking") {
+            out.push(Effect::Lock);
+        }
         out.push(Effect::Release { term: down.term, reason: down.reason.clone() });
     }
 

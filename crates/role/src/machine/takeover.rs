@@ -17,7 +17,7 @@ use {
         status::ExitStatus,
     },
     std::time::Duration,
-    tandem_types::{Pubkey, Slot, Term, Tick},
+    tandem_types::{Pubkey, Slot, Term, Tick, mutant::mutant},
 };
 
 /// An owner that may not sign yet.
@@ -63,6 +63,9 @@ pub(super) struct Active {
     pub last_vote: Option<Slot>,
     /// Somebody seems to use our identity: once the store confirms that it is ours, tell gossip so.
     pub reannounce: bool,
+    /// The voter has seen a vote that our tower does not have. Either somebody took the identity, and the store will say
+    /// so; or the store has forgotten votes, and then we must not go on under its word.
+    pub doubt: Option<String>,
 }
 
 impl Machine {
@@ -89,6 +92,9 @@ impl Machine {
         let why = format!("claimed: {}", pursuit.reason());
         let takeover = self.takeover(now, *pursuit, claim, source);
         self.enter(State::Acquired(Box::new(takeover)), &why, out);
+        if mutant("role: unlocks before the tower is adopted") {
+            out.push(Effect::Unlock { term: claim.term, watermark: claim.watermark });
+        }
         match refused {
             Some(reason) => self.back_out(now, RefusedKind::Quarantined, &reason, out),
             None => out.push(Effect::Adopt { term: claim.term, source }),
@@ -153,6 +159,7 @@ impl Machine {
                 takeover.last_vote_replayed |= replayed;
                 let known = takeover.last_vote;
                 let newer = newest.filter(|slot| known.is_none_or(|known| *slot > known));
+                let newer = newer.filter(|_| !mutant("role: newer votes that turn up are ignored"));
                 match (newer, takeover.source) {
                     (None, _) => {}
                     // Votes that were out when we looked have landed: look again. That is what the hold is for.
@@ -193,7 +200,10 @@ impl Machine {
         let tip = self.chain.tip;
         takeover.outwaiting = now >= takeover.replay_until;
         let outwaited = takeover.outwaiting && tip >= takeover.free_from;
-        if !caught_up || tip < takeover.hold_until || !(takeover.last_vote_replayed || outwaited) {
+        let caught_up = caught_up || mutant("role: does not wait until it has caught up");
+        let held = tip < takeover.hold_until && !mutant("role: the chain's tower is not held");
+        let outwaited = outwaited || mutant("role: does not wait for the last vote's block");
+        if !caught_up || held || !(takeover.last_vote_replayed || outwaited) {
             return;
         }
         takeover.phases.replay_ms = takeover.lap(now);
@@ -224,18 +234,22 @@ impl Machine {
             slots_missed: slots_missed(takeover.last_vote, self.chain.tip),
         };
         let (request, watermark) = (takeover.request, takeover.watermark);
+        if let (Some(request), true) = (request, mutant("role: answers before it is active")) {
+            out.push(Effect::Reply { request, outcome: Ok(report.clone()) });
+        }
         let active = Active {
             term: takeover.term,
             identity: takeover.identity,
             last_vote: takeover.last_vote,
             reannounce: false,
+            doubt: None,
         };
         let term = active.term;
         self.last_takeover = Some(report.clone());
         self.enter(State::Active(active), "votes and leads from now on", out);
         out.push(Effect::Unlock { term, watermark });
         // Only now: when the command returns, the voter has switched.
-        if let Some(request) = request {
+        if let Some(request) = request.filter(|_| !mutant("role: answers before it is active")) {
             out.push(Effect::Reply { request, outcome: Ok(report) });
         }
     }
@@ -247,12 +261,30 @@ impl Machine {
         safe_from: Option<Slot>,
         out: &mut Vec<Effect>,
     ) {
-        let State::Acquired(_) = self.state else { return };
         let reason = match safe_from {
             Some(slot) => format!("{reason} (voting is safe again from slot {slot})"),
             None => reason.to_string(),
         };
-        self.back_out(now, RefusedKind::Quarantined, &reason, out);
+        match &mut self.state {
+            State::Acquired(_) | State::Recovered(_) | State::CaughtUp(_) => {
+                self.back_out(now, RefusedKind::Quarantined, &reason, out);
+            }
+            // The voter votes no more: an owner that stayed active now would lead, look alive, and never vote again.
+            State::Active(_) if mutant("role: a voter that doubts is ignored") => {}
+            State::Active(active) => {
+                active.doubt = Some(reason);
+                self.read_store(out);
+            }
+            State::Standby(_) | State::HaltLead(_) | State::HaltVote(_) | State::Locked(_) | State::Ended(_) => {}
+        }
+    }
+
+    /// The store could not be asked whether the voter's doubt is justified.
+    pub(super) fn active_unavailable(&mut self, now: Tick, reason: &str, out: &mut Vec<Effect>) {
+        if let State::Active(Active { doubt: Some(doubt), .. }) = &self.state {
+            let reason = format!("{doubt}, and the store does not tell why: {reason}");
+            self.lose(now, Because::StoreLost, &reason, out);
+        }
     }
 
     /// The store itself contradicts what we know, while we own the identity.
@@ -353,6 +385,10 @@ impl Machine {
             self.fence_lost(now, &describe_owner(Some(owner)), out);
             return;
         }
+        if let Some(doubt) = active.doubt.take() {
+            self.owner_quarantined(now, &doubt, out);
+            return;
+        }
         if std::mem::take(&mut active.reannounce) {
             out.push(Effect::Reannounce);
         }
@@ -370,6 +406,9 @@ impl Machine {
     }
 
     pub(super) fn fence_lost(&mut self, now: Tick, by: &str, out: &mut Vec<Effect>) {
+        if mutant("role: a lost fence is ignored") {
+            return;
+        }
         match &self.state {
             State::Acquired(takeover) | State::Recovered(takeover) | State::CaughtUp(takeover) => {
                 if let Some(request) = takeover.request {

@@ -11,7 +11,7 @@ use {
         kv::{Op, Revision, Txn, TxnReply},
         records::{LogRecord, OwnerRecord, Preference, Record, WindowRecord},
     },
-    tandem_types::{InstanceId, Slot, Term, UnixMillis},
+    tandem_types::{InstanceId, Slot, Term, UnixMillis, mutant::mutant},
 };
 
 /// Audit entries older than this many terms are deleted by the claim, so that a store of many restarts stays small.
@@ -64,7 +64,7 @@ pub struct Claim {
 
 impl Claim {
     pub fn new(keys: &Keys, request: ClaimRequest) -> Self {
-        let term = request.term_seen.next();
+        let term = if mutant("claim: the term does not grow") { request.term_seen } else { request.term_seen.next() };
         let instance = request.instance;
         let log = LogRecord {
             term,
@@ -106,7 +106,10 @@ impl Claim {
         if let Some(old) = term.0.checked_sub(LOG_TERMS_KEPT).filter(|old| *old > 0) {
             then.push(Op::Delete { key: keys.log(Term(old)) });
         }
-        let compares = vec![unchanged(keys.owner(), request.owner_revision)];
+        let mut compares = vec![unchanged(keys.owner(), request.owner_revision)];
+        if mutant("claim: the owner is not compared") {
+            compares.clear();
+        }
         Self { txn: Txn { compares, then, otherwise: get_all(keys) }, term, instance, owner, log, mirrored }
     }
 
@@ -159,14 +162,22 @@ impl Operation for Claim {
                 _ if self.mirrored => return Err(Quarantine::MalformedReply("a claim reads agave's tower").into()),
                 _ => None,
             };
-            return Ok(self.claimed(reply.revision, raw(tower)?, record(window)?, agave_tower));
+            let tower = if mutant("claim: the tower found is dropped") { None } else { raw(tower)? };
+            let window = if mutant("claim: the watermark found is dropped") { None } else { record(window)? };
+            return Ok(self.claimed(reply.revision, tower, window, agave_tower));
         }
         let view = view_of(reply)?;
+        if mutant("claim: a refused claim is taken for done") {
+            let owner_revision = view.owner_revision();
+            return Ok(self.claimed(owner_revision, view.tower, view.window, None));
+        }
         match &view.owner {
             // An earlier copy of this claim went through. Only this process writes this instance, and it asks for
             // each term in one claim at a time, so the record is ours.
             Some(owner)
-                if owner.value.instance == self.instance && owner.value.term == self.term && !owner.value.released =>
+                if (owner.value.instance == self.instance || mutant("claim: whoever has the term is taken for us"))
+                    && owner.value.term == self.term
+                    && !owner.value.released =>
             {
                 let owner_revision = owner.mod_revision;
                 let agave_tower = view.agave.and_then(|agave| agave.tower);
@@ -189,8 +200,10 @@ impl Release {
     pub fn new(keys: &Keys, fence: Fence, owner: &OwnerRecord, log: &LogRecord) -> Self {
         // Agave's instance is not compared: after an agave node took over, the owner record should still say that we let go.
         let released = OwnerRecord { released: true, lease: None, ..owner.clone() };
+        let fenced = !mutant("release: the owner is not compared");
+        let compares = if fenced { vec![unchanged(keys.owner(), fence.owner_revision)] } else { vec![] };
         let txn = Txn {
-            compares: vec![unchanged(keys.owner(), fence.owner_revision)],
+            compares,
             then: vec![
                 Op::Put { key: keys.owner(), value: released.encode() },
                 Op::Put { key: keys.log(fence.term), value: log.encode() },

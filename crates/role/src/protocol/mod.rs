@@ -39,7 +39,7 @@ use {
         kv::{Compare, KeyValue, KvError, Op, Revision, Txn, TxnReply},
         records::{BadRecord, IntentRecord, OwnerRecord, Record, WindowRecord},
     },
-    tandem_types::{InstanceId, Slot, Term},
+    tandem_types::{InstanceId, Slot, Term, mutant::mutant},
     thiserror::Error,
 };
 
@@ -101,12 +101,12 @@ pub struct Knowledge {
 impl Knowledge {
     pub fn observe(&mut self, reply: &TxnReply) -> Result<(), Quarantine> {
         match self.store_id {
-            Some(known) if known != reply.store_id => {
+            Some(known) if known != reply.store_id && !mutant("knowledge: another cluster id is ignored") => {
                 return Err(Quarantine::OtherStore { known, found: reply.store_id });
             }
             Some(_) | None => {}
         }
-        if reply.revision < self.revision {
+        if reply.revision < self.revision && !mutant("knowledge: a store that went back is believed") {
             return Err(Quarantine::WentBack { known: self.revision, found: reply.revision });
         }
         *self = Knowledge { store_id: Some(reply.store_id), revision: reply.revision };

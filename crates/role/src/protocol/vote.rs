@@ -10,7 +10,7 @@ use {
         kv::{Op, Revision, Txn, TxnReply},
         records::{Record, WindowRecord},
     },
-    tandem_types::Slot,
+    tandem_types::{Slot, mutant::mutant},
 };
 
 /// Writes a tower. Its output is the revision the next one must compare.
@@ -26,6 +26,15 @@ impl RecordVote {
     pub fn new(keys: &Keys, held: &Held, tower: Vec<u8>) -> Self {
         let mut compares = owned(keys, &held.fence);
         compares.push(unchanged(keys.tower(), held.tower_revision));
+        if mutant("vote: the owner is not compared") {
+            compares.remove(0);
+        }
+        if mutant("vote: the tower is not compared") {
+            compares.pop();
+        }
+        if mutant("vote: nothing is compared") {
+            compares.clear();
+        }
         let mut then = vec![Op::Put { key: keys.tower(), value: tower.clone() }, get(keys.owner())];
         if let Some(agave) = keys.agave() {
             then.push(Op::Put { key: agave.tower.clone(), value: tower.clone() });
@@ -55,6 +64,9 @@ impl Operation for RecordVote {
             return Ok(reply.revision);
         }
         let view = view_of(reply)?;
+        if mutant("vote: a refused record is taken for done") {
+            return Ok(view.tower.map_or(0, |tower| tower.mod_revision));
+        }
         still_own(&self.fence, &view)?;
         match view.tower {
             Some(tower) if tower.mod_revision > self.before && tower.value == self.tower => Ok(tower.mod_revision),
@@ -77,12 +89,18 @@ pub struct ClaimLeaderSlot {
 impl ClaimLeaderSlot {
     /// None if `slot` is not above the watermark: W never goes down, and no slot is claimed twice.
     pub fn new(keys: &Keys, held: &Held, slot: Slot) -> Option<Self> {
-        if held.watermark.is_some_and(|watermark| slot <= watermark) {
+        if held.watermark.is_some_and(|watermark| slot <= watermark) && !mutant("slot: W may go down") {
             return None;
         }
         let window = WindowRecord { term: held.fence.term, watermark: slot };
         let mut compares = owned(keys, &held.fence);
         compares.push(unchanged(keys.window(), held.window_revision));
+        if mutant("slot: the owner is not compared") {
+            compares.remove(0);
+        }
+        if mutant("slot: the window is not compared") {
+            compares.pop();
+        }
         let txn = Txn {
             compares,
             then: vec![Op::Put { key: keys.window(), value: window.encode() }, get(keys.owner())],
@@ -112,6 +130,9 @@ impl Operation for ClaimLeaderSlot {
             return Ok(reply.revision);
         }
         let view = view_of(reply)?;
+        if mutant("slot: a refused claim of a slot is taken for done") {
+            return Ok(view.window.map_or(0, |window| window.mod_revision));
+        }
         still_own(&self.fence, &view)?;
         match view.window {
             Some(window) if window.mod_revision > self.before && window.value == self.window => Ok(window.mod_revision),

@@ -1,0 +1,60 @@
+//! What passes between the stages of one node: the product's `topology.rs`, without what the store and the roles never see.
+
+use {
+    tandem_identity::Permit,
+    tandem_role::{
+        event::{Event, ReadId},
+        kv::Revision,
+    },
+    tandem_tower_storage::{Claim, LeaderSlotClaim, Tower},
+    tandem_types::{BlockKey, Pubkey, Slot, Term},
+    tandem_vote::{Adopted, Decision, DecisionId},
+};
+
+#[derive(Debug)]
+pub enum PromiseInput {
+    Vote(Box<Decision>),
+    ClaimSlot(Slot),
+    Beat(u64),
+    Store(StoreCommand),
+}
+
+#[derive(Debug)]
+pub enum StoreCommand {
+    Open,
+    Read { read: ReadId },
+    WriteIntent { owner_revision: Revision, term_seen: Term, from: String, deadline_ms: u64, reason: String },
+    Claim { owner_revision: Revision, term_seen: Term, previous_host: Option<String>, reason: String, slot: Slot },
+    AdoptChainTower { tower: Tower },
+    Resume { permit: Permit },
+    HaltVotes,
+    Release { reason: String },
+}
+
+#[derive(Debug)]
+pub enum RoleInput {
+    Event(Event),
+    Claimed(Box<Claim>),
+    Prepared { last_vote: Option<BlockKey>, last_vote_replayed: bool, free_from: Slot },
+    ProducerHalted,
+    Quarantine { reason: String },
+}
+
+#[derive(Debug)]
+pub enum VoteInput {
+    Frozen(usize),
+    Seen(BlockKey),
+    Recorded(DecisionId),
+    Refused(DecisionId),
+    Prepare(Box<Adopted>),
+    Activate,
+    StandDown,
+}
+
+#[derive(Debug)]
+pub enum ProducerInput {
+    Claimed(LeaderSlotClaim),
+    Refused,
+    Allow { identity: Pubkey, permit: Permit },
+    Halt { abandon: bool },
+}
