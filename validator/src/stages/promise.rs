@@ -3,6 +3,9 @@
 //! A decision is recorded (durable, under our term), then signed, then logged, then sent. Each step needs the value the step
 //! before returned, so none can be left out.
 
+#[cfg(test)]
+mod tests;
+
 use {
     crate::{
         exit::Failure,
@@ -218,7 +221,13 @@ impl PromiseStage {
                 let Some(store) = &mut self.store else { return self.no_store(StoreCall::Read(read)) };
                 let event = match store.read() {
                     Ok(snapshot) => RoleEvent::StoreRead { read, facts: Box::new(snapshot.facts()) },
-                    Err(error) => store_event(StoreCall::Read(read), error),
+                    Err(error) => {
+                        if let StoreError::Quarantined { .. } = error {
+                            // What this store says is not believed, so nothing is promised on its word either.
+                            self.permit = None;
+                        }
+                        store_event(StoreCall::Read(read), error)
+                    }
                 };
                 self.role(event)
             }

@@ -4,6 +4,8 @@
 mod chain;
 mod handover;
 mod status;
+#[cfg(test)]
+mod tests;
 mod tower;
 
 use {
