@@ -72,7 +72,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
 
     // What can refuse comes first: nothing is announced and nothing claimed before all of it is good.
     let (ledger, reader) = chain::open_ledger(&config)?;
-    let genesis = chain::load_genesis(&config)?;
+    let genesis = chain::load_genesis(&config, &reader)?;
     let root = chain::genesis_bank(&genesis)?;
     let role = role_of(&config, &root)?;
     let kv = store::open(&config, &runtime)?;
@@ -122,7 +122,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let stages = parts.start(&runtime, ledger, &reader, root, &ports)?;
 
     // The outside, once there is something behind it.
-    let receivers = ports.receive(&writers, &exit)?;
+    let receivers = ports.receive(&writers, &views)?;
     let quic = ports.serve_quic(runtime.handle(), &tls, &views, &writers)?;
     let echo = ports.serve_echo(runtime.handle(), genesis.shred_version)?;
     let rpc = rpc::start(&config, &runtime, &views, &writers)?;

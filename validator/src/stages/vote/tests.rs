@@ -117,6 +117,11 @@ fn a_tower_is_looked_at_first_and_used_from_activate_on() {
     case.tell(VoteInput::Activate);
     let decision = case.decided().expect("active");
     assert_eq!((decision.slot, &decision.tower), (2, &tower.after_vote(2)), "on top of the tower that was prepared");
+    // It is used once: said again, it does not take the voter back to the tower of before.
+    case.record(&decision);
+    case.tell(VoteInput::Activate);
+    case.freeze(3);
+    assert_eq!(case.decided().expect("active").tower, decision.tower.after_vote(3));
 }
 
 #[test]
