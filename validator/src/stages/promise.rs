@@ -221,13 +221,7 @@ impl PromiseStage {
                 let Some(store) = &mut self.store else { return self.no_store(StoreCall::Read(read)) };
                 let event = match store.read() {
                     Ok(snapshot) => RoleEvent::StoreRead { read, facts: Box::new(snapshot.facts()) },
-                    Err(error) => {
-                        if let StoreError::Quarantined { .. } = error {
-                            // What this store says is not believed, so nothing is promised on its word either.
-                            self.permit = None;
-                        }
-                        store_event(StoreCall::Read(read), error)
-                    }
+                    Err(error) => store_event(StoreCall::Read(read), error),
                 };
                 self.role(event)
             }

@@ -213,12 +213,11 @@ fn set_identity_is_answered_once_and_only_when_the_node_may_vote() {
     case.pass(50);
     let mut first = case.ask(leader(), false);
     let mut second = case.ask(leader(), false);
-    let report = loop {
-        assert!(case.step(), "it comes to an end");
-        if let Ok(answer) = first.try_recv() {
-            break answer.expect("taken over");
-        }
-    };
+    let answer = (0..1_000).find_map(|_| {
+        case.step();
+        first.try_recv().ok()
+    });
+    let report = answer.expect("it comes to an end").expect("taken over");
     assert!(case.unlocked() && report.role == "ACTIVE", "{report:?}");
     // The sender is used up by its answer: there cannot be another.
     case.pass(50);
@@ -266,12 +265,13 @@ fn a_lost_fence_locks_and_ends_the_node_with_its_own_status() {
     let _other = case.kv.claimed_by(OTHER);
     // The next write finds out.
     case.world.shared.writers.promise.send(PromiseInput::ClaimSlot(1)).expect("a reader");
-    while case.unlocked() {
+    for _ in 0..20 {
         // The promise stage's refusal to the producer is not the role stage's.
         let _ = case.promise.step(case.now).expect("no failure");
         while case.producer.pop().is_some() {}
         let _ = case.stage.step(case.now).expect("no failure");
     }
+    assert!(!case.unlocked());
     case.pass(0);
     let reason = case.ended().expect("it ends");
     assert_eq!(reason.status, Status::Fenced);
