@@ -61,12 +61,15 @@ impl Failure {
         Self::new(Status::Refused, what)
     }
 
-    /// A failed operation with everything that led to it: our errors do not repeat their sources.
+    /// A failed operation with everything that led to it. What an error says of its source already is not said again.
     pub fn caused(status: Status, error: &dyn Error) -> Self {
         let mut what = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            what = format!("{what}: {cause}");
+            let cause_text = cause.to_string();
+            if !what.contains(&cause_text) {
+                what = format!("{what}: {cause_text}");
+            }
             source = cause.source();
         }
         Self::new(status, what)
@@ -104,6 +107,8 @@ mod tests {
         let cause = std::io::Error::other("no such device");
         let failure = Failure::caused(Status::Failed, &cause).remedy("plug it in");
         assert_eq!(failure.to_string(), "no such device — plug it in");
+        let twice = std::io::Error::other(Failure::failed("no such device"));
+        assert_eq!(Failure::caused(Status::Failed, &twice).to_string(), "no such device");
         let quoted = Failure::refused("etcd:\n  m0: refused\n\n  m1: refused\n");
         assert_eq!(quoted.to_string(), "etcd: m0: refused; m1: refused");
     }

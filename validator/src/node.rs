@@ -77,7 +77,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let instance = random_instance_id();
     // The ledger is locked: whoever recorded itself there before has ended.
     let dead_runs = runs::record(&config.ledger, instance)?;
-    let genesis = chain::load_genesis(&config)?;
+    let genesis = chain::load_genesis(&config, &reader)?;
     let root = chain::genesis_bank(&genesis)?;
     let role = role_of(&config, &root)?;
     let kv = store::open(&config, &runtime)?;
@@ -140,7 +140,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let stages = parts.start(&runtime, ledger, &reader, root, &ports)?;
 
     // The outside, once there is something behind it.
-    let receivers = ports.receive(&writers, &exit)?;
+    let receivers = ports.receive(&writers, &views)?;
     let quic = ports.serve_quic(runtime.handle(), &tls, &views, &writers)?;
     let echo = ports.serve_echo(runtime.handle(), genesis.shred_version)?;
     let rpc = rpc::start(&config, &runtime, &views, &writers)?;

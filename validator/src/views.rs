@@ -12,6 +12,7 @@ use {
     },
     tandem_identity::Vault,
     tandem_ledger::LedgerReader,
+    tandem_net::{QuicServerCounters, UdpCounters},
     tandem_rpc::{ChainEvent, ChainView, History},
     tandem_types::{Hash, Pubkey, Slot},
     tandem_wire::contact_info::ContactInfo,
@@ -60,17 +61,39 @@ impl Views {
 
 /// Counts by name: what was received, dropped, refused.
 #[derive(Default)]
-pub struct Counters(Mutex<HashMap<&'static str, u64>>);
+pub struct Counters {
+    named: Mutex<HashMap<&'static str, u64>>,
+    /// Of all receiving threads, and of both QUIC servers: they count for themselves.
+    pub udp: Arc<UdpCounters>,
+    pub quic: Arc<QuicServerCounters>,
+}
 
 impl Counters {
     pub fn add(&self, name: &'static str, count: u64) {
         if count > 0 {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += count;
+            *self.named.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += count;
         }
     }
 
     pub fn all(&self) -> BTreeMap<String, u64> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        let (udp, quic) = (&self.udp, &self.quic);
+        let of_net = [
+            ("udp_packets", &udp.packets),
+            ("udp_dropped_full", &udp.dropped_full),
+            ("udp_oversize", &udp.dropped_oversize),
+            ("udp_errors", &udp.errors),
+            ("quic_accepted", &quic.accepted),
+            ("quic_handshakes_failed", &quic.handshakes_failed),
+            ("quic_refused_rate_all", &quic.refused_rate_all),
+            ("quic_refused_rate_ip", &quic.refused_rate_ip),
+            ("quic_refused_room", &quic.refused_room),
+            ("quic_streams_invalid", &quic.streams_invalid),
+            ("quic_dropped_full", &quic.dropped_full),
+        ];
+        let of_net =
+            of_net.into_iter().map(|(name, count)| (name, count.load(Relaxed))).filter(|(_, count)| *count > 0);
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = named.iter().map(|(name, count)| (*name, *count));
+        named.chain(of_net).map(|(name, count)| (name.to_owned(), count)).collect()
     }
 }

@@ -32,7 +32,7 @@ pub struct MemberReport {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CheckError {
     #[error("etcd certificate file {0}")]
-    File(#[from] FileError),
+    File(FileError),
     /// One line for each member.
     #[error("no etcd member can be used:\n{}", Lines(.0))]
     NoMember(Vec<String>),
@@ -44,7 +44,7 @@ impl EtcdKv {
     /// Asks every member, with a linearizable read, within `deadline`. At least one must answer.
     pub fn check(&self, deadline: Duration) -> Result<CheckReport, CheckError> {
         let mut warnings = match &self.core.tls {
-            Some(tls) => tls.check()?,
+            Some(tls) => tls.check().map_err(CheckError::File)?,
             None => vec!["the connection to etcd is not encrypted: use https:// beyond one machine".to_owned()],
         };
         let core = self.core.clone();

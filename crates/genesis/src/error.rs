@@ -36,6 +36,12 @@ pub enum GenesisError {
     ArchiveEntry { path: PathBuf, entry: String },
     #[error("the archive {} has no genesis.bin; download it again", path.display())]
     ArchiveEmpty { path: PathBuf },
+    #[error("the genesis in {} cannot be used", path.display())]
+    InFile {
+        path: PathBuf,
+        #[source]
+        source: Box<GenesisError>,
+    },
     #[error("these bytes are no genesis configuration (bincode of GenesisConfig): the file is damaged, fetch it again")]
     Decode(#[source] bincode::Error),
     #[error("the genesis configuration makes no cluster: {0}; it was not made by solana-genesis, make it again")]

@@ -58,7 +58,8 @@ impl Genesis {
                 .map_err(read)?
                 .ok_or_else(|| GenesisError::TooLarge { path: path.to_owned(), max: GENESIS_BYTES_MAX })?
         };
-        Self::from_bytes(&bytes)
+        let unusable = |source| GenesisError::InFile { path: path.to_owned(), source: Box::new(source) };
+        Self::from_bytes(&bytes).map_err(unusable)
     }
 
     /// The operator said which cluster this must be.

@@ -5,6 +5,7 @@
 //!                            │  a little before it can start: ClaimSlot s        │ at once: ClaimSlot s+1
 //!                            ▼                                                   ▼
 //!                    missed: refused, unclaimed, exists, halted          Abandon: halted, another fork won
+//!                                                                        Broken: a later slot on the same parent
 //! ```
 //!
 //! Which slot is started is the slot that time has reached, as in agave 4.2.2 (poh_recorder.rs: reached_leader_slot):
@@ -59,6 +60,11 @@ pub enum Event {
     PendingForks(Vec<Slot>),
     /// The slot in production has had its last tick.
     Finished {
+        slot: Slot,
+    },
+    /// The block of this slot could not be begun, or not gone on with: its claim, a signature or the ledger refused it. The
+    /// slot is lost; a later one may still be made on the same parent.
+    Broken {
         slot: Slot,
     },
     /// The role machine lets us lead (new term: earlier claims are void).
@@ -187,6 +193,7 @@ impl Window {
             Event::BlockExists(slot) => self.handle_exists(slot),
             Event::PendingForks(slots) => self.pending_forks = slots,
             Event::Finished { slot } => self.handle_finished(slot, out),
+            Event::Broken { slot } => self.handle_broken(slot, out),
             Event::Allow => self.handle_allow(),
             Event::Halt(halt) => self.handle_halt(halt, out),
             Event::Slept => self.handle_slept(out),
@@ -281,6 +288,18 @@ impl Window {
         self.producing = None;
         // The next parent is our own block once it is frozen; nothing may be built on the old one meanwhile.
         self.anchor = None;
+        if !self.allowed {
+            out.push(Effect::Halted);
+        }
+    }
+
+    fn handle_broken(&mut self, slot: Slot, out: &mut Vec<Effect>) {
+        self.handle_exists(slot);
+        if self.producing() != Some(slot) {
+            return;
+        }
+        // The parent is what it was, and time went on from it: the anchor stays.
+        self.producing = None;
         if !self.allowed {
             out.push(Effect::Halted);
         }

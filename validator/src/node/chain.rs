@@ -16,7 +16,7 @@ pub fn open_ledger(config: &Config) -> Result<(Ledger, LedgerReader), Failure> {
     Ledger::open(&config.ledger, options).map_err(|error| Failure::caused(Status::Failed, &error))
 }
 
-pub fn load_genesis(config: &Config) -> Result<Genesis, Failure> {
+pub fn load_genesis(config: &Config, ledger: &LedgerReader) -> Result<Genesis, Failure> {
     let genesis = Genesis::load(&config.ledger).map_err(|error| Failure::caused(Status::Failed, &error))?;
     if let Some(expected) = &config.expected_genesis_hash
         && genesis.hash != *expected
@@ -38,8 +38,38 @@ pub fn load_genesis(config: &Config) -> Result<Genesis, Failure> {
         ))
         .remedy("give the ledger folder the cluster's genesis.bin, or correct --expected-shred-version"));
     }
+    stay_with(config, ledger, &genesis)?;
     Ok(genesis)
 }
+
+/// A ledger folder is of one cluster: with another's genesis its blocks would be dead, and its memory of what this node has
+/// made worthless. As long as there is no block in it, another genesis may take the place of a wrong one.
+fn stay_with(config: &Config, ledger: &LedgerReader, genesis: &Genesis) -> Result<(), Failure> {
+    let path = config.ledger.join(GENESIS_HASH_FILE);
+    let failure = |doing: &str, error: std::io::Error| {
+        Failure::failed(format!("{doing} {}: {error}", path.display()))
+            .remedy("check free space, and that this user may write the ledger folder")
+    };
+    let ours = genesis.hash.to_string();
+    let known = match std::fs::read_to_string(&path) {
+        Ok(known) => known.trim().to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failure("reading", error)),
+    };
+    if known == ours {
+        Ok(())
+    } else if known.is_empty() || ledger.highest_slot().is_none() {
+        std::fs::write(&path, format!("{ours}\n")).map_err(|error| failure("writing", error))
+    } else {
+        Err(Failure::refused(format!(
+            "the ledger {} is of the cluster with genesis hash {known}, but the genesis in it now has hash {ours}",
+            config.ledger.display()
+        ))
+        .remedy("put the ledger's own genesis.bin back, or give the other cluster an empty folder with --ledger"))
+    }
+}
+
+const GENESIS_HASH_FILE: &str = "genesis-hash";
 
 /// Slot 0, which every node makes from the genesis by itself.
 pub fn genesis_bank(genesis: &Genesis) -> Result<Arc<Bank>, Failure> {

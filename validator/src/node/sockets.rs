@@ -4,7 +4,6 @@ use {
     crate::{
         config::Config,
         exit::{Failure, Status},
-        stage::ExitLatch,
         topology::Writers,
         views::Views,
     },
@@ -75,7 +74,7 @@ impl Ports {
     }
 
     /// One receiving thread for each kind of packet.
-    pub fn receive(&self, writers: &Writers, _exit: &ExitLatch) -> Result<Vec<JoinHandle<()>>, Failure> {
+    pub fn receive(&self, writers: &Writers, views: &Views) -> Result<Vec<JoinHandle<()>>, Failure> {
         let receivers = [
             (&self.gossip, "rx-gossip", &writers.gossip_packets),
             (&self.tvu, "rx-tvu", &writers.tvu_packets),
@@ -86,7 +85,7 @@ impl Ports {
         receivers
             .into_iter()
             .map(|(port, name, link)| {
-                spawn_receiver(port, name, outlet(link), self.stop.clone(), Arc::default())
+                spawn_receiver(port, name, outlet(link), self.stop.clone(), views.counters.udp.clone())
                     .map_err(|error| Failure::caused(Status::Failed, &error))
             })
             .collect()
@@ -124,7 +123,7 @@ impl Ports {
                     stakes: stakes.clone(),
                     out: outlet(&writers.tpu_packets),
                     options: options.clone(),
-                    counters: Arc::default(),
+                    counters: views.counters.quic.clone(),
                 };
                 QuicServer::spawn(handle, setup).map_err(|error| Failure::caused(Status::Failed, &error))
             })

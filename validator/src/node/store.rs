@@ -12,8 +12,11 @@ use {
     std::{path::PathBuf, time::Duration},
     tandem_env::Tx,
     tandem_etcd::EtcdKv,
-    tandem_role::{Keys, kv::Kv},
-    tandem_tower_storage::{FileKv, Limits, Opening, PromiseStore, SystemPace},
+    tandem_role::{
+        Keys,
+        kv::{Kv, Op, Txn},
+    },
+    tandem_tower_storage::{FileKv, Limits, Opening, PromiseStore, StoreError, SystemPace},
     tandem_types::{Hash, InstanceId, Pubkey},
 };
 
@@ -26,6 +29,8 @@ pub enum Store {
 const CALL_DEADLINE: Duration = Duration::from_millis(1_000);
 /// A start waits this long for etcd's first answer.
 const CHECK_DEADLINE: Duration = Duration::from_secs(5);
+/// One identity has a handful, and an audit entry for each of its last terms.
+const KEYS_LOOKED_AT: u32 = 10_000;
 
 /// Opens and checks it: a wrong certificate or an unreachable etcd is said now, not at the first vote.
 pub fn open(config: &Config, _runtime: &tokio::runtime::Runtime) -> Result<Store, Failure> {
@@ -40,6 +45,28 @@ pub fn open(config: &Config, _runtime: &tokio::runtime::Runtime) -> Result<Store
             Ok(Store::Etcd { kv, mirror_agave_keys: *mirror_agave_keys })
         }
     }
+}
+
+/// A folder is one identity's on one cluster. With another's promises in it, and none of ours, somebody has mixed up folders:
+/// to begin afresh would forget the votes that were cast.
+fn check_is_ours(kv: &mut FileKv, keys: &Keys) -> Result<(), Failure> {
+    let everything = Op::GetPrefix { prefix: String::new(), limit: KEYS_LOOKED_AT };
+    let reply = kv
+        .txn(&Txn { then: vec![everything], ..Txn::default() }, CALL_DEADLINE)
+        .map_err(|error| Failure::caused(Status::Failed, &error))?;
+    let found: Vec<&str> = reply.reads.iter().flatten().map(|entry| entry.key.as_str()).collect();
+    let Some(other) = found.first().filter(|_| !found.iter().any(|key| key.starts_with(keys.prefix()))) else {
+        return Ok(());
+    };
+    // /tandem/v1/<genesis hash>/<identity>/…
+    let mut parts = other.split('/').skip(3);
+    let (cluster, identity) = (parts.next().unwrap_or("?"), parts.next().unwrap_or("?"));
+    Err(Failure::refused(format!(
+        "the tower store {} is of another identity, {identity} on the cluster with genesis hash {cluster}, and has \
+         nothing of ours",
+        kv.describe()
+    ))
+    .remedy("give this validator its own store with --tower DIR, or bring its own folder back"))
 }
 
 impl Store {
@@ -68,15 +95,28 @@ impl Store {
         Box::new(move |identity| {
             let kv: Box<dyn Kv> = match &place {
                 Store::File(folder) => {
-                    Box::new(FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?)
+                    let mut kv = FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?;
+                    check_is_ours(&mut kv, &Keys::new(&genesis_hash, identity))?;
+                    Box::new(kv)
                 }
                 Store::Etcd { kv, .. } => Box::new(kv.clone()),
             };
             let mirror = matches!(place, Store::Etcd { mirror_agave_keys: true, .. });
             let vote_account = vote_account.unwrap_or_default();
             let opening = Opening { genesis_hash, identity: *identity, vote_account, instance, limits };
-            let store = PromiseStore::open(kv, Box::new(SystemPace::start()), opening);
-            Ok(if mirror { store.mirror_agave() } else { store })
+            let mut store = PromiseStore::open(kv, Box::new(SystemPace::start()), opening);
+            if mirror {
+                store = store.mirror_agave();
+            }
+            match store.read() {
+                // Said now, and not only when the identity is wanted.
+                Err(error @ StoreError::Quarantined { .. }) => Err(Failure::refused(error)
+                    .remedy("bring the identity's own store back, or point this validator at the right one")),
+                // A store that does not answer just now may do so when it is needed.
+                Ok(_) | Err(StoreError::Unavailable { .. } | StoreError::Fenced { .. } | StoreError::NotOwner) => {
+                    Ok(store)
+                }
+            }
         })
     }
 

@@ -3,6 +3,8 @@
 
 mod block;
 mod intake;
+#[cfg(test)]
+mod tests;
 
 use {
     crate::{
@@ -89,7 +91,7 @@ impl ProducerStage {
                 if self.block.as_ref().is_some_and(|block| block.slot() == slot) {
                     self.drop_block(now, false)?;
                 }
-                Event::BlockExists(slot)
+                Event::Broken { slot }
             }
             ProducerInput::Allow { identity, permit } => {
                 self.identity = Some((identity, permit));
@@ -158,14 +160,14 @@ impl ProducerStage {
             self.parent.clone().filter(|bank| bank.slot() == parent),
             exists,
         ) else {
-            self.window.handle(now, Event::BlockExists(slot), &mut self.effects);
+            self.window.handle(now, Event::Broken { slot }, &mut self.effects);
             return Ok(());
         };
         let signer = match self.shared.views.vault.block_signer(claim, permit) {
             Ok(signer) => signer,
             Err(refusal) => {
                 tracing::warn!(slot, "no block: {refusal}");
-                self.window.handle(now, Event::BlockExists(slot), &mut self.effects);
+                self.window.handle(now, Event::Broken { slot }, &mut self.effects);
                 return Ok(());
             }
         };
@@ -198,6 +200,7 @@ impl ProducerStage {
             });
         }
         if pace == Pace::Ended {
+            self.end_refused(now)?;
             self.finish(now)?;
             return Ok(Progress::Busy);
         }
@@ -276,6 +279,14 @@ impl ProducerStage {
         Ok(())
     }
 
+    /// A block of which a signature was refused cannot be had by anybody: it must not be frozen here either.
+    fn end_refused(&mut self, now: Tick) -> Result<(), Failure> {
+        let Some(slot) = self.block.as_ref().filter(|block| block.is_refused()).map(Block::slot) else { return Ok(()) };
+        self.drop_block(now, false)?;
+        self.window.handle(now, Event::Broken { slot }, &mut self.effects);
+        Ok(())
+    }
+
     /// Gives the block up. With `close`, what was sent is closed with a last batch, so that receivers stop asking for more.
     fn drop_block(&mut self, _now: Tick, close: bool) -> Result<(), Failure> {
         let mut batches = Vec::new();
@@ -339,6 +350,7 @@ impl Stage for ProducerStage {
         }
         self.run_effects(now)?;
         let progress = self.produce(now)?;
+        self.end_refused(now)?;
         self.run_effects(now)?;
         Ok(match progress {
             Progress::Busy => Progress::Busy,

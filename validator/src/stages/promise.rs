@@ -3,6 +3,9 @@
 //! A decision is recorded (durable, under our term), then signed, then logged, then sent. Each step needs the value the step
 //! before returned, so none can be left out.
 
+#[cfg(test)]
+mod tests;
+
 use {
     crate::{
         exit::Failure,

@@ -1,5 +1,7 @@
 //! One leader's small chain, for the tests of the stages: a genesis, an empty ledger, and all links with nobody behind them.
 
+pub mod store;
+
 use {
     crate::{
         node::starting_status,

@@ -1,6 +1,9 @@
 //! The vote stage: the shell of `tandem_vote::Voter`. Blocks and votes come in; decisions go to the promise stage, the block to
 //! build on goes to the producer, and what is confirmed is published.
 
+#[cfg(test)]
+mod tests;
+
 use {
     crate::{
         exit::Failure,

@@ -175,6 +175,21 @@ fn a_slot_that_has_a_block_is_left_alone() {
 }
 
 #[test]
+fn after_a_block_that_broke_the_next_slot_is_made_on_the_same_parent() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(3, claimed(9), "");
+    run.at(10, Event::Broken { slot: 7 }, "");
+    run.at(12, Event::Broken { slot: 8 }, "");
+    run.at(20, reset(7, (8, 11)), "");
+    run.at(40, Event::Timer, "start 9 on 7 to 40, claim 10");
+    // Who waits for the end of the slot is told, also when the end is this.
+    run.at(42, Event::Halt(Halt::AfterSlot), "");
+    run.at(50, Event::Broken { slot: 9 }, "halted");
+}
+
+#[test]
 fn another_fork_winning_abandons_the_slot_and_it_is_not_made_again() {
     let mut run = Run::new();
     run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
@@ -292,6 +307,7 @@ mod random {
                         Event::SlotClaimed { slot: *requested.first().expect("not empty") }
                     }
                     Event::Finished { slot: 8..16 } if open.is_some() => Event::Finished { slot: open.expect("some") },
+                    Event::Broken { slot: 8..16 } if open.is_some() => Event::Broken { slot: open.expect("some") },
                     other => other,
                 };
                 match &event {
@@ -305,6 +321,10 @@ mod random {
                     }
                     Event::SlotRefused { slot } => if !requested.remove(slot) { continue; },
                     Event::Finished { slot } => if open == Some(*slot) { open = None; },
+                    Event::Broken { slot } => {
+                        existing.insert(*slot);
+                        if open == Some(*slot) { open = None; }
+                    }
                     Event::Reset(reset) => existing = existing.split_off(&(reset.parent + 1)),
                     Event::BlockExists(slot) => { existing.insert(*slot); }
                     Event::Timer | Event::PendingForks(_) => {}
@@ -364,6 +384,7 @@ mod random {
             1 => Just(Event::Slept),
             1 => proptest::collection::vec(slot(), 0..3).prop_map(Event::PendingForks),
             4 => slot().prop_map(|slot| Event::Finished { slot }),
+            1 => slot().prop_map(|slot| Event::Broken { slot }),
             3 => Just(Event::Allow),
             1 => prop_oneof![Just(Halt::AfterSlot), Just(Halt::Now)].prop_map(Event::Halt),
         ]

@@ -59,6 +59,11 @@ impl Block {
         self.bank.slot()
     }
 
+    /// Something of it could not be signed: it ends here, and what was made since has not left the node.
+    pub fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
     pub fn bank(&self) -> &Arc<Bank> {
         &self.bank
     }
