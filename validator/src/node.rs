@@ -9,6 +9,8 @@ pub(crate) mod runs;
 mod signals;
 mod sockets;
 mod store;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use {

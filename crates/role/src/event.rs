@@ -108,17 +108,17 @@ pub enum StoreCall {
     Claim,
 }
 
-/// Numbers the machine judges by; they are facts, the judgement is the machine's.
+/// Numbers the machine judges by; they are facts, the judgement is the machine's. Those of the cluster come from `joining.rs`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ChainStatus {
     /// Highest slot replayed.
     pub tip: Slot,
-    /// Slots between our tip and the cluster's.
+    /// Slots between our tip and the cluster's; `u64::MAX` while that is not known.
     pub slots_behind: u64,
-    /// The root moved lately.
+    /// The root or the confirmed block moved lately: what we replay is what two thirds of the stake vote for.
     pub root_advancing: bool,
     /// The cluster cannot root anything without this identity's votes (it holds a third of the stake or more), so that
-    /// the root will not move before we vote.
+    /// the root will not move before we vote; and we follow the cluster closely enough to vote on its fork.
     pub root_needs_us: bool,
     /// The newest vote of the contested identity in any block we replayed.
     pub own_vote_on_chain: Option<Slot>,
