@@ -240,6 +240,7 @@ fn a_store_that_does_not_answer_releases_nothing_whether_the_write_happened_or_n
         assert!(!case.answer(), "unresolved is not recorded");
         assert!(matches!(case.role_event(), RoleEvent::RecordTimeout { .. }));
         // The store comes back; the permit does not.
+        assert!(case.stage.permit.is_none());
         case.kv.silent(None);
         let writes = case.kv.writes();
         case.decide(2);

@@ -127,7 +127,7 @@ fn a_tower_is_looked_at_first_and_used_from_activate_on() {
 #[test]
 fn after_standing_down_nothing_is_decided_until_a_tower_is_prepared_again() {
     let mut case = Case::active();
-    case.freeze(1);
+    let one = case.freeze(1);
     let first = case.decided().expect("active");
     case.record(&first);
     case.tell(VoteInput::StandDown);
@@ -136,10 +136,15 @@ fn after_standing_down_nothing_is_decided_until_a_tower_is_prepared_again() {
     case.freeze(3);
     assert_eq!(case.decided(), None, "the tower of the time before is not used again");
     // Standing down takes back what was prepared, too.
-    case.prepare(Adopted::default());
+    let last_vote = Some(LastVote { block: one, block_id: first.block_id, timestamp: None });
+    let tower = Adopted { tower: first.tower, last_vote, ..Adopted::default() };
+    case.prepare(tower.clone());
     case.tell(VoteInput::StandDown);
     case.tell(VoteInput::Activate);
     assert_eq!(case.decided(), None);
+    case.prepare(tower);
+    case.tell(VoteInput::Activate);
+    assert_eq!(case.decided().map(|decision| decision.slot), Some(3));
 }
 
 #[test]
