@@ -8,7 +8,7 @@ use {
         measure::{self, Measured, Trigger},
         process,
         sampler::{self, Sampler},
-        shuttle_report::{AfterLoss, Memory, ShuttleReport, Turn},
+        shuttle_report::{AfterLoss, Memory, PLANNED, STOPPED, ShuttleReport, Turn, UNASKED},
     },
     crate::{
         args::DevArgs,
@@ -127,9 +127,9 @@ impl Shuttle<'_> {
             status.role == "STANDBY" && at_the_tip && (stop || is_idle(status))
         })?;
         let kind = match (stop, self.unasked) {
-            (true, _) => "stopped",
-            (false, true) => "unasked",
-            (false, false) => "planned",
+            (true, _) => STOPPED,
+            (false, true) => UNASKED,
+            (false, false) => PLANNED,
         };
         if stop {
             self.signal(from, Signal::STOP);
