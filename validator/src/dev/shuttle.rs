@@ -8,7 +8,7 @@ use {
         measure::{self, Measured, Trigger},
         process,
         sampler::{self, Sampler},
-        shuttle_report::{AfterLoss, Memory, ShuttleReport, Turn},
+        shuttle_report::{AfterLoss, Memory, PLANNED, STOPPED, ShuttleReport, Turn, UNASKED},
     },
     crate::{
         args::DevArgs,
@@ -42,6 +42,7 @@ struct Shuttle<'a> {
     owner: usize,
     /// The owner is not asked to let go.
     unasked: bool,
+    stops: u32,
     triggers: Vec<Trigger>,
     turns: Vec<Turn>,
     memory: Vec<Memory>,
@@ -51,7 +52,8 @@ struct Shuttle<'a> {
 pub fn play(cluster: &mut Cluster, args: &DevArgs, handovers: u32, started: Instant) -> ShuttleReport {
     let mut failures = Vec::new();
     let (triggers, turns, memory) = (Vec::new(), Vec::new(), Vec::new());
-    let mut shuttle = Shuttle { cluster, started, owner: PRIMARY, unasked: args.unasked, triggers, turns, memory };
+    let mut shuttle =
+        Shuttle { cluster, started, owner: PRIMARY, unasked: args.unasked, stops: 0, triggers, turns, memory };
     let sampler = Sampler::start(&shuttle.cluster.nodes);
     shuttle.say(&format!("airdrop, then {} transfers a second through JSON-RPC", args.transfers_per_second));
     let load = Load::start(shuttle.cluster.rpc(VOTER_A), args.transfers_per_second);
@@ -127,12 +129,12 @@ impl Shuttle<'_> {
             status.role == "STANDBY" && at_the_tip && (stop || is_idle(status))
         })?;
         let kind = match (stop, self.unasked) {
-            (true, _) => "stopped",
-            (false, true) => "unasked",
-            (false, false) => "planned",
+            (true, _) => STOPPED,
+            (false, true) => UNASKED,
+            (false, false) => PLANNED,
         };
         if stop {
-            self.signal(from, Signal::STOP);
+            self.stop(from)?;
         }
         let (report, command_ms) = self.set_identity(to)?;
         let mut turn = Turn { kind: kind.to_owned(), command_ms, ..Turn::default() };
@@ -153,6 +155,19 @@ impl Shuttle<'_> {
         self.turns.push(turn);
         let kind = kind.to_owned();
         self.triggers.push(Trigger { kind, from, to, command_ms: Some(command_ms), report });
+        Ok(())
+    }
+
+    /// At any moment, and every second time in the middle of a block of its own.
+    fn stop(&mut self, owner: usize) -> Result<(), Failure> {
+        self.stops += 1;
+        if self.stops.is_multiple_of(2) {
+            self.cluster.wait_for(owner, "begun a leader slot", STEP_TIME_MAX, |status| {
+                status.next_leader_slot.is_some_and(|slot| slot <= status.tip + 1)
+            })?;
+            interrupt::pause(Duration::from_millis(SLOT_MS / 4))?;
+        }
+        self.signal(owner, Signal::STOP);
         Ok(())
     }
 

@@ -23,12 +23,12 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// How long the old owner's keys stayed unlocked after it had lost the identity (or, paused meanwhile, after it
-    /// woke up). None when it had let go before, as one that is asked does.
+    /// How long the old owner's keys stayed unlocked after the claim was known to be durable (or, paused meanwhile, after
+    /// it woke up); 0 when its watch was faster than the claim's answer. None for one that was asked, and let go before.
     fn demotion_ms(&self) -> Option<f64> {
         let lost = self.claimed_unix_nanos?.max(self.woken_unix_nanos.unwrap_or_default());
         let locked = self.locked_unix_nanos?;
-        (locked > lost).then(|| (locked - lost) as f64 / 1e6)
+        (self.kind != PLANNED).then(|| locked.saturating_sub(lost) as f64 / 1e6)
     }
 }
 
@@ -113,6 +113,10 @@ pub struct ShuttleReport {
 /// A node may use this much more at the end than after the first tenth of the handovers (when caches have their size).
 const GROWTH_PERCENT_MAX: u64 = 25;
 const GROWTH_MB_MAX: u64 = 64;
+/// The kinds of handovers: see `Turn::kind`.
+pub const PLANNED: &str = "planned";
+pub const UNASKED: &str = "unasked";
+pub const STOPPED: &str = "stopped";
 /// How many of the slowest handovers are printed.
 const SLOWEST: usize = 8;
 
@@ -219,7 +223,7 @@ impl ShuttleReport {
             ));
         }
         let mut slowest: Vec<&HandoverRecord> =
-            self.handovers.iter().filter(|handover| handover.kind != "stopped").collect();
+            self.handovers.iter().filter(|handover| handover.kind != STOPPED).collect();
         slowest.sort_by(|one, two| two.ms.total_cmp(&one.ms));
         for handover in slowest.iter().take(SLOWEST) {
             let phases: Vec<String> = handover.phases_ms.iter().map(|(phase, ms)| format!("{phase} {ms:.1}")).collect();
@@ -354,14 +358,18 @@ mod tests {
     #[test]
     fn spreads_and_the_time_to_lock() {
         let report = judged(|report| {
+            report.turns[2].kind = UNASKED.into();
+            report.turns[3].kind = UNASKED.into();
+            report.turns[4].kind = UNASKED.into();
             report.turns[3].locked_unix_nanos = Some(4_000_000_000 + 7_000_000);
             report.turns[4].locked_unix_nanos = Some(9_000_000_000);
             report.turns[4].woken_unix_nanos = Some(8_950_000_000);
         });
         let planned = &report.kinds["planned"];
         assert_eq!((planned.ms.p50, planned.ms.p99, planned.ms.max), (50.0, 99.0, 100.0));
-        let locked = planned.demotion_ms;
-        assert_eq!((locked.count, locked.p50, locked.max), (2, 7.0, 50.0), "who let go before is not counted");
+        assert_eq!(planned.demotion_ms.count, 0, "who let go when it was asked has lost nothing");
+        let locked = report.kinds["unasked"].demotion_ms;
+        assert_eq!((locked.count, locked.p50, locked.max), (3, 7.0, 50.0), "one had seen it before the claimant knew");
         assert_eq!(Spread::of(std::iter::empty()), Spread::default());
         assert!(report.text().contains("slow: term 100 to the secondary 100.0 ms: claim 2.0"), "{}", report.text());
     }
