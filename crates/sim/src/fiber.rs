@@ -24,7 +24,10 @@ pub enum Ask {
     /// For the next message in its inbox.
     Input,
     /// For a store's answer.
-    Txn { txn: Txn, deadline: Duration },
+    Txn {
+        txn: Txn,
+        deadline: Duration,
+    },
     /// For time to pass.
     Pause(Duration),
     /// For nothing: here the process could be stopped or killed.
@@ -88,7 +91,10 @@ impl Fiber {
 }
 
 /// From within a fiber: gives the floor back until the world has an answer.
-#[allow(deprecated, reason = "the scope that replaces it cannot reach into a `Box<dyn Kv>`, which lives as long as it likes")]
+#[allow(
+    deprecated,
+    reason = "the scope that replaces it cannot reach into a `Box<dyn Kv>`, which lives as long as it likes"
+)]
 fn ask(ask: Ask) -> Answer {
     generator::yield_with(ask);
     PORT.with_borrow_mut(|port| port.answer.take()).expect("invariant: a fiber is resumed with an answer")

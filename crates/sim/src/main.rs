@@ -97,7 +97,12 @@ fn main() -> ExitCode {
     });
     let found = found.into_inner().expect("invariant: no worker panics");
     let seconds = start.elapsed().as_secs_f64();
-    println!("{} seeds in {seconds:.1} s ({:.0}/s), {} with a violation", args.seeds, args.seeds as f64 / seconds, found.len());
+    println!(
+        "{} seeds in {seconds:.1} s ({:.0}/s), {} with a violation",
+        args.seeds,
+        args.seeds as f64 / seconds,
+        found.len()
+    );
     for (what, count) in counts.into_inner().expect("invariant: no worker panics") {
         println!("{count:>10}  {what}");
     }
@@ -112,7 +117,10 @@ fn mutants(_: &Args) -> ExitCode {
 
 #[cfg(feature = "mutants")]
 fn mutants(args: &Args) -> ExitCode {
-    use {std::sync::atomic::AtomicUsize, tandem_sim::{Caught, MUTANTS, hunt}};
+    use {
+        std::sync::atomic::AtomicUsize,
+        tandem_sim::{Caught, MUTANTS, hunt},
+    };
     let wanted: Vec<&str> = MUTANTS
         .iter()
         .copied()

@@ -28,7 +28,6 @@ pub const MUTANTS: &[&str] = &[
     "role: newer votes that turn up are ignored",
     "role: the chain's tower is not held",
     "role: unlocks before the tower is adopted",
-    "shell: a failed record is told as recorded",
     "shell: a fence is not reported",
     "shell: a lost store is not reported",
     "shell: a new owner begins with an empty tower",

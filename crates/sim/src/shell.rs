@@ -6,7 +6,7 @@ use {
         chain,
         node::{Producing, identity_key, standby_key},
         wire::{ProducerInput, PromiseInput, RoleInput, StoreCommand, VoteInput},
-        world::{Event as WorldEvent, MS, SLOT, SECOND, What, World},
+        world::{Event as WorldEvent, MS, SECOND, SLOT, What, World},
     },
     tandem_identity::SignedVote,
     tandem_role::{
@@ -148,7 +148,10 @@ impl World {
                         let life = self.life(node)?;
                         let no_tower = life.claim.as_ref().is_none_or(|claim| claim.tower.is_none());
                         if life.seen.insists == Some(request) && no_tower {
-                            self.oracle.violate("order", format!("node {node} became active without a tower, which was required"));
+                            self.oracle.violate(
+                                "order",
+                                format!("node {node} became active without a tower, which was required"),
+                            );
                         }
                         self.check_active(node);
                         self.count("set-identity done");
@@ -240,12 +243,12 @@ impl World {
         if life.vault.node().pubkey() != self.identity {
             self.oracle.violate("names", format!("node {node} unlocked under another name"));
         }
-        let (look, replayed) = (life.last_look, &life.replayed);
+        let look = life.last_look;
         let told = seen.vote_at_claim.max(look.own_vote_on_chain).max(look.own_vote_in_gossip);
         if told > adopted {
             self.oracle.violate("I6", format!("node {node} adopted {adopted:?}, and was told of a vote for {told:?}"));
         }
-        let on_block = life.adopted_vote.is_none_or(|block| replayed.get(&block.slot) == Some(&block) || look.last_vote_replayed);
+        let on_block = life.adopted_vote.is_none_or(|block| life.bank_hash(block.slot) == Some(block.hash));
         if !on_block && look.tip < seen.free_from {
             let what = format!("node {node} unlocked at {} without the block of {adopted:?}", look.tip);
             self.oracle.violate("order", what);
@@ -515,8 +518,7 @@ impl World {
         self.note(node, "vote", parsed.slot);
         self.count("votes released");
         let lockout = |(slot, count): &(Slot, u32)| Lockout::new_with_confirmation_count(*slot, *count);
-        let tower =
-            tandem_vote::TowerState { votes: parsed.lockouts.iter().map(lockout).collect(), root: parsed.root };
+        let tower = tandem_vote::TowerState { votes: parsed.lockouts.iter().map(lockout).collect(), root: parsed.root };
         let lost = self.hosts[node].cluster_cut || (self.healed_at.is_none() && self.rng.permille(100));
         if !lost {
             let delay = self.rng.between(30 * MS, 300 * MS);
@@ -665,4 +667,3 @@ fn shred(signature: &[u8], slot: Slot, set: u32) -> Vec<u8> {
 
 /// A slot is over before the next one of ours can be asked for.
 const _: () = assert!(370 * MS < SLOT && SLOT < SECOND);
-

@@ -22,33 +22,13 @@ pub enum PromiseInput {
 #[derive(Debug)]
 pub enum StoreCommand {
     Open,
-    Read {
-        read: ReadId,
-    },
-    WriteIntent {
-        owner_revision: Revision,
-        term_seen: Term,
-        from: String,
-        deadline_ms: u64,
-        reason: String,
-    },
-    Claim {
-        owner_revision: Revision,
-        term_seen: Term,
-        previous_host: Option<String>,
-        reason: String,
-        slot: Slot,
-    },
-    AdoptChainTower {
-        tower: Tower,
-    },
-    Resume {
-        permit: Permit,
-    },
+    Read { read: ReadId },
+    WriteIntent { owner_revision: Revision, term_seen: Term, from: String, deadline_ms: u64, reason: String },
+    Claim { owner_revision: Revision, term_seen: Term, previous_host: Option<String>, reason: String, slot: Slot },
+    AdoptChainTower { tower: Tower },
+    Resume { permit: Permit },
     HaltVotes,
-    Release {
-        reason: String,
-    },
+    Release { reason: String },
 }
 
 #[derive(Debug)]

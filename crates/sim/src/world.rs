@@ -32,16 +32,33 @@ pub const SLOT: Time = 400 * MS;
 #[derive(Debug)]
 pub enum Event {
     /// Something for one life of one node; void when that life is over.
-    Node { node: usize, life: u64, what: What },
+    Node {
+        node: usize,
+        life: u64,
+        what: What,
+    },
     /// A request reaches the store, though its sender may have given up or died.
-    Arrives { node: usize, life: u64, call: u64, txn: Box<Txn> },
+    Arrives {
+        node: usize,
+        life: u64,
+        call: u64,
+        txn: Box<Txn>,
+    },
     /// The slot begins.
     Slot(Slot),
     VoteAtCluster(BlockKey, Box<TowerState>),
-    Boot { node: usize },
-    Continue { node: usize },
-    EtcdLink { node: usize },
-    ClusterLink { node: usize },
+    Boot {
+        node: usize,
+    },
+    Continue {
+        node: usize,
+    },
+    EtcdLink {
+        node: usize,
+    },
+    ClusterLink {
+        node: usize,
+    },
     GossipLink,
     Space,
     Calm,
@@ -134,7 +151,7 @@ impl World {
             now: 0,
             queue: BinaryHeap::new(),
             order: 0,
-            chain: Chain::new(profile.history),
+            chain: Chain::new(profile.history, profile.lawless),
             etcd: Etcd::new(1 + rng.below(1000)),
             oracle: Oracle::new(&Hash::default(), &identity, count),
             identity,
@@ -489,7 +506,8 @@ impl World {
                 .filter_map(|host| host.life.as_ref())
                 .any(|life| life.instance == instance && life.vault.is_unlocked());
             if unlocked {
-                self.oracle.violate("locked first", format!("{instance} gave the identity back with its keys unlocked"));
+                self.oracle
+                    .violate("locked first", format!("{instance} gave the identity back with its keys unlocked"));
             }
         }
     }

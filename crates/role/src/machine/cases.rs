@@ -644,7 +644,10 @@ fn it_is_too_late_to_insist_on_a_tower_when_the_store_was_looked_at() {
 /// Found by the simulator: the voter had stopped for good, and the node stayed active.
 #[test]
 fn an_owner_whose_voter_doubts_its_tower_asks_the_store_and_stops() {
-    active_primary("", "tower-bad => read\n store owner=me term=1 rev=5 tower=99 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 5");
+    active_primary(
+        "",
+        "tower-bad => read\n store owner=me term=1 rev=5 tower=99 => lock; abandon-lead; halt-vote; ACTIVE->LOCKED; exit 5",
+    );
     active_primary(
         "",
         "tower-bad                    => read

@@ -21,10 +21,8 @@ pub struct RecordVote {
 
 impl RecordVote {
     pub fn new(keys: &Keys, held: &Held, tower: Vec<u8>) -> Self {
-        let mut compares = vec![
-            unchanged(keys.owner(), held.fence.owner_revision),
-            unchanged(keys.tower(), held.tower_revision),
-        ];
+        let mut compares =
+            vec![unchanged(keys.owner(), held.fence.owner_revision), unchanged(keys.tower(), held.tower_revision)];
         if mutant("vote: the owner is not compared") {
             compares.remove(0);
         }
@@ -92,10 +90,8 @@ impl ClaimLeaderSlot {
             return None;
         }
         let window = WindowRecord { term: held.fence.term, watermark: slot };
-        let mut compares = vec![
-            unchanged(keys.owner(), held.fence.owner_revision),
-            unchanged(keys.window(), held.window_revision),
-        ];
+        let mut compares =
+            vec![unchanged(keys.owner(), held.fence.owner_revision), unchanged(keys.window(), held.window_revision)];
         if mutant("slot: the owner is not compared") {
             compares.remove(0);
         }
