@@ -432,9 +432,6 @@ impl Voter {
             && let Some(pending) = active.pending.take_if(|pending| pending.decision.id == id)
         {
             match pending.decision.kind {
-                DecisionKind::Vote if mutant("voter: a refused vote is counted") => {
-                    active.tower = pending.decision.tower;
-                }
                 DecisionKind::Vote => active.refused = Some(pending.decision.slot),
                 DecisionKind::Refresh => active.refresh_after = now.tick + REFRESH_INTERVAL,
             }

@@ -282,6 +282,14 @@ impl World {
             self.done = true;
             return;
         }
+        let idle_owner = |host: &Host| {
+            let stopped = |life: &crate::node::Life| life.voter.view().role == tandem_vote::RoleView::Quarantined;
+            active(host) && host.life.as_ref().is_some_and(stopped)
+        };
+        if since > 4 * SECOND && self.hosts.iter().any(idle_owner) {
+            self.oracle.violate("liveness", "an owner stays active though its voter has stopped for good".into());
+            return;
+        }
         // A node whose store was restored, or that doubts it, waits for a person: liveness is not promised there.
         let doubts = |host: &Host| host.life.as_ref().is_some_and(|life| life.seen.quarantined);
         let has_cause = self.oracle.restored || (self.profile.stale_reads && self.hosts.iter().any(doubts));

@@ -245,7 +245,7 @@ impl Life {
         }
     }
 
-    fn bank_hash(&self, slot: Slot) -> Option<Hash> {
+    pub fn bank_hash(&self, slot: Slot) -> Option<Hash> {
         // The ledger of before the simulation's root is there as well.
         let old = (slot < chain::ROOT_SLOT).then(|| chain::key(slot).hash);
         self.replayed.get(&slot).map(|key| key.hash).or(old)

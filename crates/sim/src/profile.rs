@@ -51,6 +51,8 @@ pub struct Profile {
     /// The identity has votes on chain from before it had a store.
     pub history: bool,
     pub stale_reads: bool,
+    /// The other voters change forks at once.
+    pub lawless: bool,
     /// Each how many windows of four slots one is ours.
     lead_every: u64,
     /// Of a thousand passes of a point between two steps, how many are hit.
@@ -75,6 +77,7 @@ impl Profile {
             fault_span: rng.between(8, 36) * SECOND,
             history: rng.permille(200),
             stale_reads: rng.permille(50),
+            lawless: rng.permille(400),
             lead_every: rng.between(2, 6),
             sharp: rng.pick(&[0, 5, 15, 40]),
         }

@@ -243,13 +243,12 @@ impl World {
         if life.vault.node().pubkey() != self.identity {
             self.oracle.violate("names", format!("node {node} unlocked under another name"));
         }
-        let (look, replayed) = (life.last_look, &life.replayed);
+        let look = life.last_look;
         let told = seen.vote_at_claim.max(look.own_vote_on_chain).max(look.own_vote_in_gossip);
         if told > adopted {
             self.oracle.violate("I6", format!("node {node} adopted {adopted:?}, and was told of a vote for {told:?}"));
         }
-        let on_block =
-            life.adopted_vote.is_none_or(|block| replayed.get(&block.slot) == Some(&block) || look.last_vote_replayed);
+        let on_block = life.adopted_vote.is_none_or(|block| life.bank_hash(block.slot) == Some(block.hash));
         if !on_block && look.tip < seen.free_from {
             let what = format!("node {node} unlocked at {} without the block of {adopted:?}", look.tip);
             self.oracle.violate("order", what);

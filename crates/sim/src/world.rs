@@ -151,7 +151,7 @@ impl World {
             now: 0,
             queue: BinaryHeap::new(),
             order: 0,
-            chain: Chain::new(profile.history),
+            chain: Chain::new(profile.history, profile.lawless),
             etcd: Etcd::new(1 + rng.below(1000)),
             oracle: Oracle::new(&Hash::default(), &identity, count),
             identity,

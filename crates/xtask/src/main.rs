@@ -1,7 +1,8 @@
-//! Chores of the repository: `cargo xtask tidy`.
+//! Chores of the repository: `cargo xtask tidy`, `cargo xtask sim`.
 
 mod layers;
 mod purity;
+mod sim;
 mod tidy;
 
 use clap::Parser;
@@ -11,10 +12,13 @@ use clap::Parser;
 enum Chore {
     /// Check that crates depend only downwards and that cores stay pure
     Tidy,
+    /// Run simulated failovers by seed, or look whether each planted bug is seen
+    Sim(sim::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
         Chore::Tidy => tidy::run(),
+        Chore::Sim(args) => sim::run(&args),
     }
 }

@@ -113,14 +113,7 @@ impl PromiseStore {
         if mutant("store: a leader slot is given before it is claimed") {
             return Ok(LeaderSlotClaim { identity, slot, term: held.fence.term });
         }
-        let revision = match self.write(write) {
-            Err(RecordError::StoreLost { unresolved: true, .. })
-                if mutant("store: a slot without an answer is taken for claimed") =>
-            {
-                return Ok(LeaderSlotClaim { identity, slot, term: held.fence.term });
-            }
-            written => written?,
-        };
+        let revision = self.write(write)?;
         let tenure = self.tenure_mut()?;
         if !mutant("store: the window's revision is not carried on") {
             tenure.held.window_revision = revision;
