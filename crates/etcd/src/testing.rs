@@ -15,7 +15,7 @@ use {
         path::{Path, PathBuf},
         process::{Child, Command, Stdio},
         thread,
-        time::{Duration, Instant},
+        time::{Duration, Instant, SystemTime},
     },
     tempfile::TempDir,
 };
@@ -54,6 +54,19 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = if expired { rcgen::date_time_ymd(2021, 1, 1) } else { rcgen::date_time_ymd(2099, 1, 1) };
+        self.sign(params, certificate, key);
+    }
+
+    /// The same for a client, valid for so long from now.
+    pub fn issue_for(&self, certificate: &Path, key: &Path, valid: Duration) {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, "tandem test");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after = (SystemTime::now() + valid).into();
+        self.sign(params, certificate, key);
+    }
+
+    fn sign(&self, params: CertificateParams, certificate: &Path, key: &Path) {
         let pair = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&pair, &self.0).expect("a certificate");
         fs::write(certificate, signed.pem()).expect("the temporary folder is writable");

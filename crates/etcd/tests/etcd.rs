@@ -228,6 +228,39 @@ fn new_certificate_files_are_used_without_a_restart() {
     assert!(error.contains("my.pem"), "{error}");
 }
 
+/// Certificates expire under a running node: one whose files were renewed in time goes on over new connections, one whose
+/// files were not does not, and says why.
+#[test]
+fn an_expired_certificate_matters_only_to_who_did_not_renew_it() {
+    let mut cluster = cluster!(1);
+    let valid = Duration::from_secs(6);
+    let issued = Instant::now();
+    let options = |name: &str| {
+        let (cert, key) = (cluster.path(&format!("{name}.pem")), cluster.path(&format!("{name}-key.pem")));
+        cluster.authority.issue_for(&cert, &key, valid);
+        EtcdOptions { cert_file: Some(cert), key_file: Some(key), ..cluster.options() }
+    };
+    let mut renewed = EtcdKv::open(options("renewed")).unwrap();
+    let mut forgotten = EtcdKv::open(options("forgotten")).unwrap();
+    try_write(&mut renewed, "/k", "1", DEADLINE).unwrap();
+    try_write(&mut forgotten, "/k", "2", DEADLINE).unwrap();
+
+    let (cert, key) = (cluster.path("renewed.pem"), cluster.path("renewed-key.pem"));
+    cluster.authority.issue_for(&cert, &key, Duration::from_secs(3_600));
+    std::thread::sleep((valid + Duration::from_secs(2)).saturating_sub(issued.elapsed()));
+    // Connections that were made before outlive the certificate; a restart of etcd ends them all.
+    cluster.restart(0).unwrap();
+    cluster.wait_healthy(Duration::from_secs(10)).unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = try_write(&mut renewed, "/k", "3", DEADLINE) {
+        assert!(Instant::now() < end, "{error}");
+    }
+    let error = try_write(&mut forgotten, "/k", "4", DEADLINE).unwrap_err();
+    assert!(matches!(error, KvError::Unavailable { .. }), "{error}");
+    let error = forgotten.check(DEADLINE).unwrap_err().to_string();
+    assert!(error.contains("forgotten.pem") && error.contains("expired on"), "{error}");
+}
+
 #[test]
 fn three_members_go_on_without_their_leader() {
     let mut cluster = cluster!(3);

@@ -124,6 +124,8 @@ fn what_the_book_shows_can_be_typed() {
         include_str!("../../../docs/book/src/handover.md"),
         include_str!("../../../docs/book/src/upgrade.md"),
         include_str!("../../../docs/book/src/monitoring.md"),
+        include_str!("../../../docs/book/src/tools.md"),
+        include_str!("../../../docs/book/src/agave.md"),
     ];
     let mut seen = 0;
     for line in pages.iter().flat_map(|page| shell_lines(page)) {

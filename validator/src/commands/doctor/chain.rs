@@ -69,7 +69,7 @@ pub fn look(
             "check --vote-account, and that the node asked is of the same cluster",
         )),
     }
-    findings.extend(authorized_voter(&rpc, vote_account, keys, identity));
+    findings.push(authorized_voter(&rpc, vote_account, keys, identity));
 }
 
 fn owner_of(patient: &Patient<'_>, keys: &KeysFound, state: &on_chain::OnChain) -> Finding {
@@ -87,20 +87,19 @@ fn owner_of(patient: &Patient<'_>, keys: &KeysFound, state: &on_chain::OnChain) 
 }
 
 /// Votes are signed by the authorized voter of the epoch: that key must be here, or a takeover would be mute.
-fn authorized_voter(
-    rpc: &RpcClient,
-    vote_account: Pubkey,
-    keys: &KeysFound,
-    identity: Option<Pubkey>,
-) -> Option<Finding> {
-    let params = json!([vote_account.to_string(), { "encoding": "jsonParsed" }]);
-    let account: Value = rpc.call("getAccountInfo", params).ok()?;
-    let voters = account["value"]["data"]["parsed"]["info"]["authorizedVoters"].as_array()?;
-    let voter: Pubkey = voters.last()?["authorizedVoter"].as_str()?.parse().ok()?;
+fn authorized_voter(rpc: &RpcClient, vote_account: Pubkey, keys: &KeysFound, identity: Option<Pubkey>) -> Finding {
     let subject = "authorized voter";
+    let Some(voter) = voter_of(rpc, vote_account) else {
+        return Finding::warn(
+            subject,
+            "not compared",
+            format!("the node asked does not show vote account {vote_account} in readable form"),
+            "name another node with --url http://HOST:8899, or see `solana vote-account`",
+        );
+    };
     let fact = format!("{voter} on chain");
     let here = keys.authorized_voters.contains(&voter) || keys.identity == Some(voter);
-    Some(if here {
+    if here {
         Finding::ok(subject, format!("{fact}, and its key is here"))
     } else if identity == Some(voter) {
         Finding::warn(
@@ -116,7 +115,14 @@ fn authorized_voter(
             "none of the keys given to this node is that one: it could not vote",
             "validator authorized-voter add KEYPAIR, or start it with --authorized-voter KEYPAIR",
         )
-    })
+    }
+}
+
+fn voter_of(rpc: &RpcClient, vote_account: Pubkey) -> Option<Pubkey> {
+    let params = json!([vote_account.to_string(), { "encoding": "jsonParsed" }]);
+    let account: Value = rpc.call("getAccountInfo", params).ok()?;
+    let voters = account["value"]["data"]["parsed"]["info"]["authorizedVoters"].as_array()?;
+    voters.last()?["authorizedVoter"].as_str()?.parse().ok()
 }
 
 /// The cluster's own time, in whole seconds, is a median of what voters say.
