@@ -517,7 +517,7 @@ fn a_tower_that_was_dropped_stops_its_owner_and_the_next_one_finds_none() {
     let note = NoteRecord { at: UnixMillis(5), by: "alpha".into(), what: "recovered".into() };
     kv.plan(&[Network::Fine, Network::ReplyLost]);
     assert!(open(&kv, 2).drop_tower(&note).unwrap(), "resolved though the reply was lost");
-    assert_eq!(open(&kv, 3).notes().unwrap(), [note.clone()]);
+    assert_eq!(open(&kv, 3).notes().unwrap(), std::slice::from_ref(&note));
     assert!(matches!(record(&mut active, 3), Err(RecordError::Quarantined { .. })), "it does not write over it");
     let mut next = open(&kv, 3);
     assert_eq!(claim(&mut next).tower, None);
