@@ -30,6 +30,11 @@ fn a_standby_promotes_itself_when_the_owner_is_dead_and_only_then() {
     }
     let mut pair = Pair::start();
 
+    let keyless = pair.keyless_standby();
+    let error = String::from_utf8_lossy(&keyless.stderr).into_owned();
+    assert_eq!(keyless.status.code(), Some(REFUSED), "{error}");
+    assert!(error.contains("is not on this machine") && error.contains("--authorized-voter"), "{error}");
+
     // While the owner lives.
     pair.wait(SECONDARY, "sees the owner alive", |status| outlook(status).contains("the owner speaks"));
     // Machines say what they are once a second.
@@ -135,14 +140,15 @@ fn votes(records: &[Record]) -> Vec<(u64, u64)> {
     votes.filter_map(|record| Some((record.unix_nanos, Vote::from_transaction(&record.bytes)?.slot))).collect()
 }
 
-const PRIMARY: usize = 1;
-const SECONDARY: usize = 2;
+const PRIMARY: usize = 2;
+const SECONDARY: usize = 3;
 
-/// One voter with most of the stake, so that the chain goes on whatever the pair does, and the pair.
+/// Two voters with most of the stake, so that the chain goes on, and blocks find their way, whatever the pair does; and the pair.
 struct Pair {
     nodes: Vec<Node>,
     keys: PathBuf,
     etcd_endpoint: String,
+    spare_port: u16,
     _etcd: Ended,
     _folder: tempfile::TempDir,
 }
@@ -163,7 +169,8 @@ impl Pair {
         let vote = ["--vote-account".to_owned(), key("pair-vote")];
         let mut nodes = Vec::new();
         for (index, (name, flags)) in (0u16..).zip([
-            ("voter", vec!["--identity".into(), key("voter"), "--vote-account".into(), key("voter-vote")]),
+            ("voter-a", vec!["--identity".into(), key("voter-a"), "--vote-account".into(), key("voter-a-vote")]),
+            ("voter-b", vec!["--identity".into(), key("voter-b"), "--vote-account".into(), key("voter-b-vote")]),
             ("primary", [&["--identity".into(), key("pair")][..], &vote[..], &store[..]].concat()),
             (
                 "secondary",
@@ -183,7 +190,7 @@ impl Pair {
             node.start();
             nodes.push(node);
         }
-        let mut pair = Self { nodes, keys, etcd_endpoint, _etcd: etcd, _folder: folder };
+        let mut pair = Self { nodes, keys, etcd_endpoint, spare_port: base + 460, _etcd: etcd, _folder: folder };
         pair.wait(PRIMARY, "owns the identity", active);
         pair.wait(SECONDARY, "stands by", |status| status["role"] == "STANDBY" && status["caught_up"] == true);
         pair
@@ -191,6 +198,21 @@ impl Pair {
 
     fn identity(&self) -> String {
         self.keys.join("pair.json").display().to_string()
+    }
+
+    /// A standby that shall promote itself and has no key to do it with.
+    fn keyless_standby(&self) -> Output {
+        let node = &self.nodes[SECONDARY];
+        let ledger = node.ledger.with_file_name("keyless");
+        std::fs::create_dir_all(&ledger).expect("a ledger folder");
+        std::fs::copy(node.ledger.join("genesis.bin"), ledger.join("genesis.bin")).expect("a genesis");
+        let key = |name: &str| self.keys.join(format!("{name}.json"));
+        let mut command = validator();
+        command.arg("--ledger").arg(ledger).arg("--identity").arg(key("secondary")).arg("--no-check-vote-account");
+        command.arg("--vote-account").arg(key("pair-vote")).args(["--failover", "auto", "--tower-storage", "etcd"]);
+        command.args(["--etcd-endpoint", &self.etcd_endpoint]);
+        command.args(["--dynamic-port-range", &format!("{}-{}", self.spare_port, self.spare_port + 30)]);
+        command.output().expect("it runs")
     }
 
     /// The primary comes back and reclaims; the secondary ends, and stands by again past its hold-down.
@@ -358,16 +380,16 @@ fn validator() -> Command {
     Command::new(env!("CARGO_BIN_EXE_validator"))
 }
 
-/// Makes the keys, too. Nine tenths of the stake are the voter's.
+/// Makes the keys, too.
 fn make_genesis(root: &Path, keys: &Path) {
     let key = |name: &str| keys.join(format!("{name}.json"));
     let mut command = validator();
     command.arg("genesis").arg("--ledger").arg(root.join("genesis")).arg("--faucet-pubkey").arg(key("faucet"));
-    for name in ["voter", "pair"] {
+    for name in ["voter-a", "voter-b", "pair"] {
         command.arg("--bootstrap-validator").arg(key(name)).arg(key(&format!("{name}-vote")));
         command.arg(key(&format!("{name}-stake")));
     }
-    for stake in ["9000000000000", "1000000000000"] {
+    for stake in ["4000000000000", "4000000000000", "2000000000000"] {
         command.args(["--bootstrap-validator-stake-lamports", stake]);
     }
     let output = command.output().expect("genesis runs");
@@ -405,7 +427,7 @@ fn ask(socket: &Path, method: &str) -> Option<Value> {
     reply.get_mut("result").map(Value::take)
 }
 
-/// The first of four hundred ports (after $TANDEM_TEST_PORTS, if that is set) that nobody else is likely to take meanwhile: below the ephemeral range.
+/// The first of five hundred ports (after $TANDEM_TEST_PORTS, if that is set) that nobody else is likely to take meanwhile: below the ephemeral range.
 fn free_ports() -> u16 {
     let chosen = std::env::var("TANDEM_TEST_PORTS").ok().and_then(|port| port.parse().ok());
     let (first, places): (u16, u16) = chosen.map_or((27_000, 8), |first| (first, 2));
@@ -413,7 +435,7 @@ fn free_ports() -> u16 {
         .map(|step| first + (std::process::id() as u16 % places + step) % places * 500)
         .find(|base| {
             let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-            [0, 1, 100, 150, 200, 250, 300, 350].into_iter().all(|offset| free(base + offset))
+            [0, 1, 100, 150, 200, 250, 300, 350, 400, 450].into_iter().all(|offset| free(base + offset))
         })
         .expect("free ports")
 }

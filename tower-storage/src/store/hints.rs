@@ -9,8 +9,8 @@ use {
         keys::Keys,
         kv::Kv,
         protocol::{
-            Announce, Beat, Fault, Fence, Forget, InFlight, Knowledge, Operation, Pulse, ReadNotes, ReadPulse, SetHold,
-            Step, describe_owner,
+            Announce, Beat, DropTower, Fault, Fence, Forget, InFlight, Knowledge, Operation, Pulse, ReadNotes,
+            ReadPulse, SetHold, Step, describe_owner,
         },
     },
     tandem_types::{InstanceId, Pubkey, Slot, Term, UnixMillis},
@@ -127,6 +127,14 @@ impl PromiseStore {
                 return Ok(hold);
             }
         }
+    }
+
+    /// Forgets the stored tower, with an audit entry: the next owner takes the chain's and waits. For `failover recover`,
+    /// after the lockouts of every vote that may be missing have passed. `false`: somebody wrote meanwhile.
+    pub fn drop_tower(&mut self, note: &NoteRecord) -> Result<bool, StoreError> {
+        let pulse = self.pulse()?;
+        let owner = pulse.owner.map_or(0, |owner| owner.mod_revision);
+        self.answered(DropTower::new(&self.keys, owner, pulse.tower_revision, note))
     }
 
     fn answered<O: Operation>(&mut self, operation: O) -> Result<O::Output, StoreError> {

@@ -12,8 +12,9 @@ use {
         tower::TowerSigner,
     },
     tandem_role::{
-        hints::{HoldRecord, PresenceRecord},
+        hints::{HoldRecord, NoteRecord, PresenceRecord},
         kv::{Op, Txn},
+        protocol::DropTower,
     },
 };
 
@@ -508,6 +509,28 @@ fn a_hold_is_seen_by_all_and_leaves_a_note() {
     let put = Op::Put { key, value: b"{".to_vec() };
     raw.txn(&Txn { compares: vec![], then: vec![put], otherwise: vec![] }, DEADLINE).unwrap();
     assert!(alpha.pulse().unwrap().hold.unwrap().value.holds(UnixMillis(0)), "what cannot be read forbids");
+}
+
+#[test]
+fn a_tower_that_was_dropped_stops_its_owner_and_the_next_one_finds_none() {
+    let kv = SharedKv::new();
+    let mut active = owner(&kv, 1, &[1, 2]);
+    let note = NoteRecord { at: UnixMillis(5), by: "alpha".into(), what: "recovered".into() };
+    kv.plan(&[Network::Fine, Network::ReplyLost]);
+    assert!(open(&kv, 2).drop_tower(&note).unwrap(), "resolved though the reply was lost");
+    assert_eq!(open(&kv, 3).notes().unwrap(), std::slice::from_ref(&note));
+    assert!(matches!(record(&mut active, 3), Err(RecordError::Quarantined { .. })), "it does not write over it");
+    let mut next = open(&kv, 3);
+    assert_eq!(claim(&mut next).tower, None);
+
+    // An owner that votes between the look and the write is not overruled.
+    let mut active = owner(&kv, 4, &[5]);
+    let pulse = open(&kv, 2).pulse().unwrap();
+    let _ = record(&mut active, 6).unwrap();
+    let keys = Keys::new(&Hash::default(), &TestSigner::new().identity());
+    let stale = DropTower::new(&keys, pulse.owner.unwrap().mod_revision, pulse.tower_revision, &note);
+    assert!(!open(&kv, 2).drive(stale).unwrap_or(true));
+    assert!(record(&mut active, 7).is_ok());
 }
 
 #[test]

@@ -47,10 +47,22 @@ pub(super) fn register(module: &mut RpcModule<AdminContext>) -> Result<(), Regis
         ask::<PlanReport>(&context, |reply| Question::Plan { identity, facts, reply }).await
     })?;
     module.register_async_method("tandemFailoverRecover", |_, context, _| async move {
+        let known = ask::<Recovery>(&context, |reply| Question::Recovery { reply }).await?;
         let store: RecoverReport = at_desk(&context, |desk| Ok(desk.recovery())).await?;
-        let facts = at_desk(&context, |desk| desk.facts()).await.ok();
-        let known = ask::<Recovery>(&context, |reply| Question::Recovery { facts, reply }).await?;
         Reply::Ok(store.with(&known).advise())
+    })?;
+    module.register_async_method("tandemFailoverAcceptSlot", |params, context, _| async move {
+        let slot: u64 = params.sequence().next()?;
+        let known = ask::<Recovery>(&context, |reply| Question::Recovery { reply }).await?;
+        let report: RecoverReport = at_desk(&context, |desk| Ok(desk.recovery())).await?;
+        if report.with(&known).quarantined.is_none() {
+            let failure = Failure::refused("nothing to recover: the store is as new as anything known");
+            return Err(refusal(failure.remedy("see `failover recover`; nothing was changed")));
+        }
+        known.accepts(slot).map_err(|reason| {
+            refusal(Failure::refused(reason).remedy("see `failover recover` for the slot; nothing was changed"))
+        })?;
+        at_desk(&context, move |desk| desk.drop_tower(slot)).await
     })?;
     Ok(())
 }

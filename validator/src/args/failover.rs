@@ -151,8 +151,16 @@ pub struct HistoryArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Changes nothing. Exit status 0: nothing to recover; 5: the store is quarantined.")]
+#[command(
+    after_help = "Exit status 0: nothing to recover, or recovered; 5: the store is quarantined. Changes nothing without \
+                        --accept-slot."
+)]
 pub struct RecoverArgs {
+    /// Forget the store's old tower: the next owner takes the one on chain. SLOT is the safe slot that this command names;
+    /// accepted only once the chain has passed it, when no lockout of a vote the store may have lost is left
+    #[arg(long, value_name = "SLOT")]
+    pub accept_slot: Option<u64>,
+
     #[command(flatten)]
     pub target: FailoverTarget,
 

@@ -184,3 +184,18 @@ fn stores_that_cannot_be() {
         &["--etcd-endpoint", "--tower-storage etcd"],
     );
 }
+
+#[test]
+fn automatic_failover_needs_a_store_that_others_see_and_a_vote() {
+    let bench = Bench::new();
+    let line = "--ledger @ledger --identity @identity.json --failover auto";
+    bench.failure(line, Status::Usage, &["never votes", "--vote-account"]);
+    let line = "--ledger @ledger --identity @identity.json --vote-account @vote.json --failover auto";
+    bench.failure(line, Status::Usage, &["a folder of this machine", "--tower-storage etcd"]);
+    let etcd = "--tower-storage etcd --etcd-endpoint http://127.0.0.1:2379";
+    let config = bench.config(&format!("{line} {etcd} --failover-priority 9")).expect("all is well");
+    assert_eq!(config.auto, Some(9));
+    let config =
+        bench.config("--ledger @ledger --identity @identity.json --vote-account @vote.json").expect("all is well");
+    assert_eq!(config.auto, None, "off by default");
+}

@@ -10,16 +10,20 @@ use {
     std::time::Duration,
     tandem_env::{random_instance_id, wall_clock},
     tandem_etcd::EtcdKv,
-    tandem_role::{StoreFacts, hints::HoldRecord, machine::Recovery},
+    tandem_role::{
+        StoreFacts,
+        hints::{HoldRecord, NoteRecord},
+        machine::Recovery,
+    },
     tandem_tower_storage::{Limits, Opening, PromiseStore, StoreError, SystemPace},
-    tandem_types::{Hash, Pubkey, UnixMillis},
+    tandem_types::{Hash, Pubkey, Slot, UnixMillis},
     tokio::sync::oneshot,
 };
 
 /// What only the role stage can answer.
 pub enum Question {
     Plan { identity: Option<Pubkey>, facts: Box<StoreFacts>, reply: oneshot::Sender<report::PlanReport> },
-    Recovery { facts: Option<StoreFacts>, reply: oneshot::Sender<Recovery> },
+    Recovery { reply: oneshot::Sender<Recovery> },
 }
 
 pub struct Desk {
@@ -86,6 +90,17 @@ impl Desk {
             Ok(snapshot) => RecoverReport::of_store(self.kv_name(), &snapshot),
             Err(error) => RecoverReport::of_failure(self.kv_name(), &error.to_string()),
         }
+    }
+
+    /// Every lockout of a vote that the store may have lost has passed: its tower may go.
+    pub fn drop_tower(&self, slot: Slot) -> Result<(), Failure> {
+        let what = format!("recover: the store's tower was forgotten after slot {slot}");
+        let note = NoteRecord { at: wall_clock(), by: self.host.clone(), what };
+        if self.store().drop_tower(&note).map_err(failure)? {
+            return Ok(());
+        }
+        Err(Failure::refused("somebody wrote to the store at the same moment; nothing was changed")
+            .remedy("stop the owner (`failover status` names it), then ask again"))
     }
 
     fn kv_name(&self) -> String {

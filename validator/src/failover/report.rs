@@ -205,7 +205,7 @@ impl RecoverReport {
         Self { store, quarantined: Some(reason.to_owned()), ..Self::default() }
     }
 
-    /// With what the node knows from elsewhere.
+    /// With what the node knew from elsewhere *before* the store was read: an owner that votes meanwhile is no contradiction.
     pub fn with(mut self, known: &Recovery) -> Self {
         self.seen_in_store = known.seen_in_store;
         self.chain_last_vote = known.chain;
@@ -213,8 +213,13 @@ impl RecoverReport {
         self.tip = Some(known.tip);
         self.safe_from = known.safe_from;
         let newest = known.seen_in_store.max(known.chain).max(known.gossip);
+        // As the role machine judges: a store that never had a tower is no older than anything.
+        let older = |newest: &Slot| match self.store_last_vote {
+            Some(vote) => vote < *newest,
+            None => known.seen_in_store.is_some(),
+        };
         if self.quarantined.is_none()
-            && let Some(newest) = newest.filter(|newest| self.store_last_vote.is_none_or(|vote| vote < *newest))
+            && let Some(newest) = newest.filter(older)
         {
             let found = self.store_last_vote.map_or("no vote".to_owned(), |slot| format!("votes up to slot {slot}"));
             self.quarantined =
@@ -230,7 +235,7 @@ impl RecoverReport {
                 let mut advice = vec![
                     "first choice: bring the newer store back (its members, or its newest data folder), then restart this node"
                         .to_owned(),
-                    "if it is lost for good, stop both machines, so that nothing is voted meanwhile".to_owned(),
+                    "if it is lost for good, let no machine vote meanwhile (a quarantined one does not)".to_owned(),
                 ];
                 if let Some(slot) = safe_from {
                     advice.push(format!(
@@ -243,14 +248,39 @@ impl RecoverReport {
                         }
                     ));
                 }
-                advice.push(
-                    "then delete the old promises, `etcdctl del --prefix /tandem/v1/GENESIS_HASH/IDENTITY/`, and start one \
-                     machine: it takes the tower from the chain and waits once more before it votes"
-                        .to_owned(),
-                );
+                advice.push(match self.safe_from {
+                    Some(slot) => format!(
+                        "then start one machine, and when it has caught up: `validator failover recover --accept-slot {slot}`; \
+                         it forgets the old tower, and after a restart takes the chain's"
+                    ),
+                    None => "no vote is known from anywhere on this node: run this on one that follows the chain".to_owned(),
+                });
                 advice
             }
         };
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(store: Option<Slot>, known: Recovery) -> RecoverReport {
+        RecoverReport { store_last_vote: store, ..RecoverReport::default() }.with(&known).advise()
+    }
+
+    #[test]
+    fn a_store_is_older_than_what_is_known_or_it_is_not() {
+        let chain =
+            Recovery { chain: Some(50), gossip: Some(52), tip: 60, safe_from: Some(116), ..Recovery::default() };
+        assert_eq!(judged(Some(52), chain).quarantined, None);
+        let older = judged(Some(51), chain);
+        assert!(older.quarantined.is_some_and(|reason| reason.contains("up to slot 51, but slot 52")));
+        let advice = older.advice.join("\n");
+        assert!(advice.contains("56 slots to go") && advice.contains("recover --accept-slot 116"), "{advice}");
+        assert_eq!(judged(None, chain).quarantined, None, "an identity that is new to this store");
+        let lost = Recovery { seen_in_store: Some(52), ..chain };
+        assert!(judged(None, lost).quarantined.is_some(), "it had a tower before");
     }
 }

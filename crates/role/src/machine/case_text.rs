@@ -220,9 +220,13 @@ impl Harness {
                 Some(format!("{} steps{}", plan.steps.len(), refused.collect::<String>()))
             }
             "recover" => {
-                let known = machine.recovery(Some(&words.facts()));
-                let [store, chain, gossip, safe] = [known.store, known.chain, known.gossip, known.safe_from].map(slot);
-                Some(format!("store {store}, chain {chain}, gossip {gossip}, safe from {safe}"))
+                let known = machine.recovery();
+                let [seen, chain, gossip, safe] =
+                    [known.seen_in_store, known.chain, known.gossip, known.safe_from].map(slot);
+                if let Some(slot) = words.number("accept") {
+                    return Some(if known.accepts(slot).is_ok() { "accepted".into() } else { "not accepted".into() });
+                }
+                Some(format!("seen {seen}, chain {chain}, gossip {gossip}, safe from {safe}"))
             }
             _ => None,
         }

@@ -920,10 +920,21 @@ fn the_safe_slot_is_past_the_lockouts_of_the_newest_vote_known_from_anywhere() {
     check(
         "node secondary knows
          chain tip=100
-         recover owner=none                                => store none, chain none, gossip none, safe from none
-         recover owner=alpha term=1 tower=98               => store 98, chain none, gossip none, safe from 162
+         recover                                           => seen none, chain none, gossip none, safe from none
+         set-identity                                      => read
+         store owner=alpha term=1 rev=5 tower=98           => intent alpha term=1 rev=5 2000ms
+         recover                                           => seen 98, chain none, gossip none, safe from 162
          chain tip=110 vote=105 gossip=108
-         recover owner=alpha term=1 tower=98               => store 98, chain 105, gossip 108, safe from 172",
+         recover                                           => seen 98, chain 105, gossip 108, safe from 172
+         # It is accepted when the chain has passed it, and not a slot earlier.
+         recover accept=172                                => not accepted
+         chain tip=172 vote=105 gossip=108
+         recover accept=171                                => not accepted
+         recover accept=172                                => accepted
+         recover accept=173                                => not accepted
+         # Nothing of it on chain: no tower could be made.
+         chain tip=300
+         recover accept=200                                => not accepted",
     );
 }
 

@@ -24,7 +24,6 @@ pub struct PlanStep {
 /// The newest vote of the identity by source, and from where on voting is safe whatever was voted before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Recovery {
-    pub store: Option<Slot>,
     /// The newest the store has ever shown to this process.
     pub seen_in_store: Option<Slot>,
     pub chain: Option<Slot>,
@@ -32,6 +31,26 @@ pub struct Recovery {
     pub tip: Slot,
     /// Nothing while nothing was ever voted.
     pub safe_from: Option<Slot>,
+}
+
+impl Recovery {
+    /// Whether the votes of a store that cannot be trusted may be forgotten, given that a person says `slot`.
+    pub fn accepts(&self, slot: Slot) -> Result<(), String> {
+        let Some(safe_from) = self.safe_from else {
+            return Err("no vote of this identity is known from anywhere: there is nothing to accept".into());
+        };
+        if self.chain.is_none() {
+            return Err("this node knows no vote of the identity on chain: no tower could be made from it".into());
+        }
+        if slot < safe_from {
+            return Err(format!("slot {slot} is before {safe_from}: a vote that is not known here may still bind it"));
+        }
+        if self.tip < slot {
+            let left = slot - self.tip;
+            return Err(format!("the chain is at slot {} only: {left} slots to go until {slot}", self.tip));
+        }
+        Ok(())
+    }
 }
 
 impl Machine {
@@ -119,11 +138,9 @@ impl Machine {
 
     /// What is known from where. The chain's own tower has every vote that landed; what did not is not older than
     /// the newest vote seen anywhere, and `chain_tower_hold_slots` outlast the lockouts of those few.
-    pub fn recovery(&self, facts: Option<&StoreFacts>) -> Recovery {
-        let store = facts.and_then(|facts| facts.tower_last_vote);
-        let newest = self.newest_known_vote().max(store);
+    pub fn recovery(&self) -> Recovery {
+        let newest = self.newest_known_vote();
         Recovery {
-            store,
             seen_in_store: self.tower_seen,
             chain: self.chain.own_vote_on_chain,
             gossip: self.chain.own_vote_in_gossip,

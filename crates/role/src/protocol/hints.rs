@@ -18,6 +18,7 @@ pub struct Pulse {
     pub beat: Option<Versioned<BeatRecord>>,
     pub hold: Option<Versioned<HoldRecord>>,
     pub machines: Vec<PresenceRecord>,
+    pub tower_revision: Revision,
     /// Revision of the newest change that only an owner makes.
     pub newest_sign: Revision,
     pub revision: Revision,
@@ -64,6 +65,7 @@ impl Operation for ReadPulse {
             beat: record(alive).ok().flatten(),
             hold,
             machines: machines.iter().filter_map(|entry| PresenceRecord::decode(&entry.value).ok()).collect(),
+            tower_revision: revision_of(tower),
             newest_sign,
             revision: reply.revision,
         })
@@ -176,6 +178,44 @@ impl Operation for ReadNotes {
     fn interpret(&self, reply: &TxnReply) -> Result<Vec<NoteRecord>, Fault> {
         let entries = reply.reads.first().ok_or(Quarantine::MalformedReply("the notes were asked for"))?;
         Ok(entries.iter().filter_map(|entry| NoteRecord::decode(&entry.value).ok()).collect())
+    }
+}
+
+/// Forgets the tower of a store that lost promises, so that the next owner takes the chain's. Compares the owner and the
+/// tower that were looked at: whoever wrote meanwhile is not overruled, and an owner that is still there finds its
+/// tower gone at its next record, and stops.
+#[derive(Clone, Debug)]
+pub struct DropTower {
+    txn: Txn,
+}
+
+impl DropTower {
+    pub fn new(keys: &Keys, owner: Revision, tower: Revision, note: &NoteRecord) -> Self {
+        let compares = vec![unchanged(keys.owner(), owner), unchanged(keys.tower(), tower)];
+        let then = vec![
+            Op::Delete { key: keys.tower() },
+            // The revision makes the name unique, and sorts it after the holds' numbers.
+            Op::Put { key: keys.note(tower.max(NOTES_KEPT)), value: note.encode() },
+        ];
+        Self { txn: Txn { compares, then, otherwise: vec![get(keys.tower())] } }
+    }
+}
+
+impl Operation for DropTower {
+    /// False: the owner or the tower changed since they were looked at.
+    type Output = bool;
+
+    fn txn(&self) -> &Txn {
+        &self.txn
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn interpret(&self, reply: &TxnReply) -> Result<bool, Fault> {
+        // Without a tower, an earlier copy of this transaction has succeeded, or there was none to begin with.
+        Ok(reply.succeeded || reply.reads.first().is_some_and(Vec::is_empty))
     }
 }
 

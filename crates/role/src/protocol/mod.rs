@@ -27,7 +27,7 @@ mod wish;
 
 pub use {
     claim::{Claim, ClaimOutcome, ClaimRequest, Claimed, Release, WriteLog},
-    hints::{Announce, Forget, Pulse, ReadNotes, ReadPulse, SetHold},
+    hints::{Announce, DropTower, Forget, Pulse, ReadNotes, ReadPulse, SetHold},
     vote::{Beat, ClaimLeaderSlot, RecordVote},
     wish::{IntentOutcome, ReadAll, ReadLogs, WriteIntent},
 };

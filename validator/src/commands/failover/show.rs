@@ -116,6 +116,9 @@ pub fn history(ledger: &Path, args: &HistoryArgs) -> Result<(), Failure> {
 }
 
 pub fn recover(ledger: &Path, args: &RecoverArgs) -> Result<(), Failure> {
+    if let Some(slot) = args.accept_slot {
+        return accept(ledger, args, slot);
+    }
     let report: RecoverReport = match source(ledger, &args.target)? {
         Source::Node(mut client) => client.call("tandemFailoverRecover", json!([]))?,
         Source::Store(desk) => desk.recovery().advise(),
@@ -149,4 +152,19 @@ pub fn recover(ledger: &Path, args: &RecoverArgs) -> Result<(), Failure> {
         None => Ok(()),
         Some(reason) => Err(Failure::new(Status::Refused, reason).remedy("do what the list above says")),
     }
+}
+
+/// Only with a running node: the chain is what makes it safe.
+fn accept(ledger: &Path, args: &RecoverArgs, slot: u64) -> Result<(), Failure> {
+    let Source::Node(mut client) = source(ledger, &args.target)? else {
+        return Err(Failure::refused("no validator runs at this ledger, and only one that follows the chain can tell whether the slot has passed")
+            .remedy("start this node, wait until it has caught up, and ask again"));
+    };
+    client.call::<()>("tandemFailoverAcceptSlot", json!([slot]))?;
+    if args.format.json() {
+        return print_json(&json!({ "acceptedSlot": slot }));
+    }
+    println!("the store's old tower is forgotten; now restart the validator on both machines");
+    println!("whoever claims takes the tower from the chain and waits 64 slots before it votes");
+    Ok(())
 }

@@ -253,8 +253,8 @@ impl RoleStage {
                 // The asker may have gone.
                 let _ = reply.send(report);
             }
-            Question::Recovery { facts, reply } => {
-                let _ = reply.send(self.machine.recovery(facts.as_ref()));
+            Question::Recovery { reply } => {
+                let _ = reply.send(self.machine.recovery());
             }
         }
         Ok(())
