@@ -122,6 +122,11 @@ impl Judge {
         }
     }
 
+    /// Votes and shreds taken in so far, repeated ones included.
+    pub fn checked(&self) -> (u64, u64) {
+        (self.verdict.votes_checked, self.verdict.shreds_checked)
+    }
+
     pub fn verdict(mut self) -> Verdict {
         // Stable: what one machine released at one instant stays in its order.
         self.released.sort_by_key(|released| released.unix_nanos);

@@ -1,10 +1,9 @@
 //! The table of a run, and its JSON.
 
 use {
-    super::{round::Round, scenarios::Scenario},
+    super::{lab::Audit, round::Round, scenarios::Scenario},
     serde::Serialize,
     std::fmt::Write,
-    tandem_witness::Verdict,
 };
 
 #[derive(Clone, Debug, Serialize)]
@@ -16,8 +15,11 @@ pub struct Row {
     pub rounds: u32,
     /// Nothing contradicted itself, in the release logs and on the wire.
     pub safe: bool,
-    /// The wire was captured, and judged too.
+    /// The wire was captured and judged too, in each round.
     pub wire: bool,
+    /// Of the identity, seen on the wire.
+    pub wire_votes: u64,
+    pub wire_shreds: u64,
     /// Rounds in which what is promised came to pass.
     pub live: u32,
     pub p50_ms: f64,
@@ -40,6 +42,8 @@ impl Row {
             rounds: 0,
             safe: true,
             wire: true,
+            wire_votes: 0,
+            wire_shreds: 0,
             live: 0,
             p50_ms: 0.0,
             p99_ms: 0.0,
@@ -53,18 +57,26 @@ impl Row {
         }
     }
 
-    pub fn judge(&mut self, verdict: &Verdict, on_wire: bool) {
-        self.wire &= on_wire;
+    pub fn judge(&mut self, audit: &Audit) {
+        let verdict = &audit.verdict;
+        let (votes, shreds) = audit.wire.unwrap_or_default();
+        // A capture without the pair in it has shown nothing.
+        self.wire &= votes > 0;
+        self.wire_votes += votes;
+        self.wire_shreds += shreds;
         self.votes_checked = verdict.votes_checked;
         self.shreds_checked = verdict.shreds_checked;
-        if verdict.votes_checked == 0 || verdict.shreds_checked == 0 {
+        // It may not have led yet, but it has voted.
+        if verdict.votes_checked == 0 {
             self.safe = false;
-            self.failures.push("the audit saw nothing".to_owned());
+            self.failures.push("the audit saw no vote".to_owned());
         }
         if !verdict.clean() {
             self.safe = false;
             self.failures.extend(verdict.findings.iter().map(ToString::to_string));
-            self.failures.push(format!("{} records that cannot be read", verdict.unreadable));
+            if verdict.unreadable > 0 {
+                self.failures.push(format!("{} records that cannot be read", verdict.unreadable));
+            }
         }
     }
 

@@ -239,4 +239,11 @@ pub const SCENARIOS: &[Scenario] = &[
         needs: NOTHING,
         run: store::require_tower,
     },
+    Scenario {
+        name: "window-refused",
+        what: "wait-for-restart-window --skip-new-snapshot-check still refuses for delinquent stake",
+        target: "status 6",
+        needs: NOTHING,
+        run: operator::window_refused,
+    },
 ];
