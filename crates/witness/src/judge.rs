@@ -25,14 +25,17 @@ pub struct Judge {
     pub(crate) places: Places,
     /// Of release logs.
     released: Vec<Released>,
-    /// Each vote once, by account and slot: from all sources.
-    seen: HashMap<[u8; 32], BTreeMap<u64, Vec<(Vote, Place)>>>,
+    /// By vote account, from all sources.
+    seen: HashMap<[u8; 32], BySlot>,
     /// Whether any source without an order of release was read.
     unordered: bool,
     blocks: Blocks,
     machines: usize,
     verdict: Verdict,
 }
+
+/// Each vote of an account once.
+type BySlot = BTreeMap<u64, Vec<(Vote, Place)>>;
 
 struct Released {
     unix_nanos: u64,

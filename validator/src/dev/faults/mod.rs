@@ -128,6 +128,9 @@ fn play(scenario: &'static Scenario, labs: &mut Labs<'_>, started: Instant) -> R
             }
         }
         row.judge(&lab.audit()?);
+        if scenario.ruins {
+            labs.current = None;
+        }
         if !row.safe {
             // What contradicts itself would be found again in every round after it.
             labs.current = None;
