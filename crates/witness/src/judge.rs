@@ -25,14 +25,17 @@ pub struct Judge {
     pub(crate) places: Places,
     /// Of release logs.
     released: Vec<Released>,
-    /// Each vote once, by account and slot: from all sources.
-    seen: HashMap<[u8; 32], BTreeMap<u64, Vec<(Vote, Place)>>>,
+    /// By vote account, from all sources.
+    seen: HashMap<[u8; 32], BySlot>,
     /// Whether any source without an order of release was read.
     unordered: bool,
     blocks: Blocks,
     machines: usize,
     verdict: Verdict,
 }
+
+/// Each vote of an account once.
+type BySlot = BTreeMap<u64, Vec<(Vote, Place)>>;
 
 struct Released {
     unix_nanos: u64,
@@ -120,6 +123,11 @@ impl Judge {
         if !same_slot.iter().any(|(known, _)| known == vote) {
             same_slot.push((vote.clone(), place));
         }
+    }
+
+    /// Votes and shreds taken in so far, repeated ones included.
+    pub fn checked(&self) -> (u64, u64) {
+        (self.verdict.votes_checked, self.verdict.shreds_checked)
     }
 
     pub fn verdict(mut self) -> Verdict {

@@ -99,18 +99,14 @@ impl<'a> Watch<'a> {
             return Ok(Verdict::wait(format!("{delinquent:.1} % of the stake is delinquent")).at(slot));
         }
         let seconds_per_slot = self.seconds_per_slot();
-        let wanted = (self.args.min_idle_time * 60.0 / seconds_per_slot).ceil() as u64;
+        let wanted = slots_of(self.args.min_idle_time, seconds_per_slot);
         let (leader_slots, known_until) = self.leader_slots(&epoch_info)?;
         Ok(judge(slot, &leader_slots, known_until, wanted, seconds_per_slot))
     }
 
     /// The pace the cluster keeps now (agave takes 400 ms, whatever the cluster does).
     fn seconds_per_slot(&self) -> f64 {
-        let samples: Value = self.rpc.call("getRecentPerformanceSamples", json!([1])).unwrap_or(Value::Null);
-        match (samples[0]["samplePeriodSecs"].as_f64(), samples[0]["numSlots"].as_f64()) {
-            (Some(seconds), Some(slots)) if slots > 0.0 => (seconds / slots).clamp(0.05, 0.8),
-            _ => 0.4,
-        }
+        pace(&self.rpc.call("getRecentPerformanceSamples", json!([1])).unwrap_or(Value::Null))
     }
 
     fn delinquent_percent(&self) -> Result<f64, RpcError> {
@@ -140,6 +136,18 @@ impl<'a> Watch<'a> {
         slots.sort_unstable();
         Ok((slots, known_until))
     }
+}
+
+/// Seconds a slot takes, by the newest performance sample.
+fn pace(samples: &Value) -> f64 {
+    match (samples[0]["samplePeriodSecs"].as_f64(), samples[0]["numSlots"].as_f64()) {
+        (Some(seconds), Some(slots)) if slots > 0.0 => (seconds / slots).clamp(0.05, 0.8),
+        _ => 0.4,
+    }
+}
+
+fn slots_of(minutes: f64, seconds_per_slot: f64) -> u64 {
+    (minutes * 60.0 / seconds_per_slot).ceil() as u64
 }
 
 /// `leader_slots` are in order; `wanted` idle slots are a window.
@@ -220,6 +228,15 @@ mod tests {
         let (ready, why) = check(11, &[4, 5, 30, 31], 20);
         assert!(!ready && why.contains("leader in 19 slots (slot 30)"), "{why}");
         assert!(!check(30, &[30], 1).0, "leading now");
+    }
+
+    #[test]
+    fn a_window_is_as_long_as_the_clusters_own_slots_make_it() {
+        let samples = |slots: u64| json!([{ "samplePeriodSecs": 60, "numSlots": slots }]);
+        assert_eq!(slots_of(10.0, pace(&samples(150))), 1_500, "slots of 400 ms");
+        assert_eq!(slots_of(10.0, pace(&samples(300))), 3_000, "slots of 200 ms");
+        assert_eq!(slots_of(10.0, pace(&Value::Null)), 1_500, "nothing known yet");
+        assert_eq!(slots_of(10.0, pace(&samples(0))), 1_500);
     }
 
     #[test]

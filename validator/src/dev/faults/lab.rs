@@ -41,6 +41,13 @@ pub struct Lab {
     mounts: Vec<Mount>,
 }
 
+/// What the pair's release logs and the wire say together.
+pub struct Audit {
+    pub verdict: Verdict,
+    /// Votes and shreds seen on the wire, where it was captured.
+    pub wire: Option<(u64, u64)>,
+}
+
 /// Machines of the network: the nodes by their numbers, then the members of etcd.
 const MACHINES: [&str; 7] = ["voter-a", "voter-b", "primary", "secondary", "etcd0", "etcd1", "etcd2"];
 pub const FIRST_MEMBER: usize = 4;
@@ -104,16 +111,19 @@ impl Lab {
             self.set_identity(PRIMARY, "validator-keypair", &[])?;
         }
         self.cluster.wait_for(PRIMARY, "become ACTIVE again", CATCH_UP, active)?;
-        let secondary = &mut self.cluster.nodes[SECONDARY];
-        if let Some(process) = &mut secondary.process
-            && process.wait(Duration::from_millis(300)).is_some()
-        {
-            secondary.process = None;
+        // A secondary that owned the identity ends when the primary has it back, and needs a moment for it.
+        let deadline = Instant::now() + CATCH_UP;
+        while !self.cluster.status(SECONDARY).is_ok_and(|status| standing_by(&status)) {
+            let secondary = &mut self.cluster.nodes[SECONDARY];
+            if secondary.process.as_mut().is_none_or(|process| process.try_wait().is_some()) {
+                secondary.process = None;
+                self.cluster.start(SECONDARY)?;
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::failed(format!("the secondary does not stand by after {CATCH_UP:?}")));
+            }
+            interrupt::pause(Duration::from_millis(50))?;
         }
-        if secondary.process.is_none() {
-            self.cluster.start(SECONDARY)?;
-        }
-        self.cluster.wait_for(SECONDARY, "caught up", CATCH_UP, standing_by)?;
         self.wait_vote(PRIMARY, CATCH_UP)?;
         interrupt::pause(Duration::from_secs(1))
     }
@@ -176,7 +186,13 @@ impl Lab {
         let tail = process.log_tail(8);
         node.process = None;
         if wanted.iter().any(|status| ended.code() == Some(*status as i32)) {
-            return Ok(());
+            // Whoever ends by itself says why, in one line.
+            let explained = ended.success() || tail.lines().any(|line| line.trim_start().starts_with("error: "));
+            return if explained {
+                Ok(())
+            } else {
+                Err(Failure::failed(format!("{} ended without a reason", node.name)))
+            };
         }
         println!("{tail}");
         Err(Failure::failed(format!("{} ended with {ended} instead of {wanted:?}", node.name)))
@@ -242,21 +258,23 @@ impl Lab {
     }
 
     /// What the pair released since this harness began, and what passed on the wire since the last audit.
-    pub fn audit(&mut self) -> Result<(Verdict, bool), Failure> {
+    pub fn audit(&mut self) -> Result<Audit, Failure> {
         let mut judge = Judge::of_identity(self.cluster.pair_identity.to_bytes());
         for index in [PRIMARY, SECONDARY] {
             let node = &self.cluster.nodes[index];
             judge.add_log(&node.name, read_log(&node.release_log).map_err(Failure::failed)?);
         }
-        let captured = self.capture.take();
-        let on_wire = captured.is_some();
-        if let Some(mut process) = captured {
+        let mut wire = None;
+        if let Some(mut process) = self.capture.take() {
             process.signal(Signal::INT);
             process.wait(Duration::from_secs(5));
+            let logged = judge.checked();
             judge.add_path(&self.capture_file()).map_err(Failure::failed)?;
+            let all = judge.checked();
+            wire = Some((all.0 - logged.0, all.1 - logged.1));
             self.start_capture()?;
         }
-        Ok((judge.verdict(), on_wire))
+        Ok(Audit { verdict: judge.verdict(), wire })
     }
 
     fn capture_file(&self) -> PathBuf {

@@ -1,10 +1,9 @@
 //! The table of a run, and its JSON.
 
 use {
-    super::{round::Round, scenarios::Scenario},
+    super::{lab::Audit, round::Round, scenarios::Scenario},
     serde::Serialize,
     std::fmt::Write,
-    tandem_witness::Verdict,
 };
 
 #[derive(Clone, Debug, Serialize)]
@@ -16,8 +15,11 @@ pub struct Row {
     pub rounds: u32,
     /// Nothing contradicted itself, in the release logs and on the wire.
     pub safe: bool,
-    /// The wire was captured, and judged too.
+    /// The wire was captured and judged too, in each round.
     pub wire: bool,
+    /// Of the identity, seen on the wire.
+    pub wire_votes: u64,
+    pub wire_shreds: u64,
     /// Rounds in which what is promised came to pass.
     pub live: u32,
     pub p50_ms: f64,
@@ -40,6 +42,8 @@ impl Row {
             rounds: 0,
             safe: true,
             wire: true,
+            wire_votes: 0,
+            wire_shreds: 0,
             live: 0,
             p50_ms: 0.0,
             p99_ms: 0.0,
@@ -53,18 +57,26 @@ impl Row {
         }
     }
 
-    pub fn judge(&mut self, verdict: &Verdict, on_wire: bool) {
-        self.wire &= on_wire;
+    pub fn judge(&mut self, audit: &Audit) {
+        let verdict = &audit.verdict;
+        let (votes, shreds) = audit.wire.unwrap_or_default();
+        // A capture without the pair in it has shown nothing.
+        self.wire &= votes > 0;
+        self.wire_votes += votes;
+        self.wire_shreds += shreds;
         self.votes_checked = verdict.votes_checked;
         self.shreds_checked = verdict.shreds_checked;
-        if verdict.votes_checked == 0 || verdict.shreds_checked == 0 {
+        // It may not have led yet, but it has voted.
+        if verdict.votes_checked == 0 {
             self.safe = false;
-            self.failures.push("the audit saw nothing".to_owned());
+            self.failures.push("the audit saw no vote".to_owned());
         }
         if !verdict.clean() {
             self.safe = false;
             self.failures.extend(verdict.findings.iter().map(ToString::to_string));
-            self.failures.push(format!("{} records that cannot be read", verdict.unreadable));
+            if verdict.unreadable > 0 {
+                self.failures.push(format!("{} records that cannot be read", verdict.unreadable));
+            }
         }
     }
 
@@ -125,4 +137,61 @@ pub fn text(rows: &[Row]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use {super::*, crate::dev::faults::scenarios::SCENARIOS, std::collections::HashSet, tandem_witness::Verdict};
+
+    fn audited(change: impl FnOnce(&mut Verdict)) -> Row {
+        let mut row = Row::new(&SCENARIOS[0]);
+        (row.rounds, row.live) = (1, 1);
+        let mut verdict = Verdict { votes_checked: 9, shreds_checked: 9, ..Verdict::default() };
+        change(&mut verdict);
+        row.judge(&Audit { verdict, wire: Some((3, 0)) });
+        row
+    }
+
+    #[test]
+    fn a_row_is_good_only_when_safe_and_live_in_every_round() {
+        assert!(audited(|_| {}).good());
+        assert!(!audited(|verdict| verdict.conflicting_votes = 1).good());
+        assert!(!audited(|verdict| verdict.lockout_violations = 1).good());
+        assert!(!audited(|verdict| verdict.duplicate_blocks = 1).good());
+        assert!(!audited(|verdict| verdict.unreadable = 1).good());
+        assert!(!audited(|verdict| verdict.votes_checked = 0).good());
+        let mut row = audited(|_| {});
+        row.rounds = 2;
+        assert!(!row.good(), "one round of two");
+        assert!(!Row::new(&SCENARIOS[0]).good(), "never played");
+    }
+
+    #[test]
+    fn the_table_says_what_was_not_safe() {
+        let mut row = audited(|verdict| verdict.duplicate_blocks = 1);
+        row.close(&[
+            Round { ms: 2.0, first_vote_ms: Some(5.0), slots_missed: 1 },
+            Round { ms: 1.0, ..Round::default() },
+        ]);
+        assert_eq!((row.p50_ms, row.p99_ms, row.first_vote_p99_ms, row.slots_missed), (1.0, 2.0, 5.0, 1));
+        assert!(text(&[row]).contains("| NO | 1/1 | 1 / 2 |"));
+        let mut skipped = Row::new(&SCENARIOS[1]);
+        skipped.skipped = Some("no root".into());
+        assert!(skipped.good() && text(&[skipped]).contains("skipped: no root"));
+    }
+
+    #[test]
+    fn a_wire_on_which_nothing_of_the_pair_was_seen_is_not_claimed() {
+        let mut row = audited(|_| {});
+        assert!(row.wire);
+        row.judge(&Audit { verdict: Verdict { votes_checked: 9, ..Verdict::default() }, wire: Some((0, 0)) });
+        assert!(!row.wire && text(&[row]).contains("yes (logs)"));
+    }
+
+    #[test]
+    fn names_are_different() {
+        let names: HashSet<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), SCENARIOS.len());
+        assert!(names.len() >= 24);
+    }
 }

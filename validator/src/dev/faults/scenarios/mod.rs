@@ -17,6 +17,8 @@ pub struct Scenario {
     /// From failover.md, section 7.
     pub target: &'static str,
     pub needs: &'static [Need],
+    /// What it leaves cannot be mended: the next round gets other machines.
+    pub ruins: bool,
     pub run: fn(&mut Lab) -> Result<Round, Failure>,
 }
 
@@ -41,6 +43,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "set-identity on the secondary, both alive",
         target: PLANNED,
         needs: NOTHING,
+        ruins: false,
         run: operator::planned,
     },
     Scenario {
@@ -48,6 +51,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "kill -9 of the owner, then set-identity on the secondary",
         target: FORCED,
         needs: NOTHING,
+        ruins: false,
         run: machine::kill,
     },
     Scenario {
@@ -55,6 +59,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "SIGSTOP of the owner, set-identity, then SIGCONT: the old owner wakes up",
         target: FORCED,
         needs: NOTHING,
+        ruins: false,
         run: machine::pause,
     },
     Scenario {
@@ -62,6 +67,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "etcd refuses the owner: it ends with status 8, makes no more blocks; the secondary takes over",
         target: FORCED,
         needs: NETWORK,
+        ruins: false,
         run: network::etcd_refused,
     },
     Scenario {
@@ -69,6 +75,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the owner's packets to etcd vanish: its vote thread does not hang, it ends with status 8",
         target: FORCED,
         needs: NETWORK,
+        ruins: false,
         run: network::etcd_dropped,
     },
     Scenario {
@@ -76,6 +83,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "packets between the owner and etcd's leader vanish: the owner goes on through another member",
         target: RESUMES,
         needs: NETWORK,
+        ruins: false,
         run: network::one_member_dropped,
     },
     Scenario {
@@ -83,6 +91,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "owner and secondary cannot reach each other, both reach etcd; set-identity",
         target: PLANNED,
         needs: NETWORK,
+        ruins: false,
         run: network::nodes_cut,
     },
     Scenario {
@@ -90,6 +99,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the owner reaches nobody; set-identity; the cut heals",
         target: FORCED,
         needs: NETWORK,
+        ruins: false,
         run: network::isolated,
     },
     Scenario {
@@ -97,6 +107,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "kill -9 of etcd's leader: the owner goes on",
         target: RESUMES,
         needs: NOTHING,
+        ruins: false,
         run: store::leader_killed,
     },
     Scenario {
@@ -104,6 +115,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "kill -9 of a follower of etcd: the owner goes on",
         target: RESUMES,
         needs: NOTHING,
+        ruins: false,
         run: store::member_killed,
     },
     Scenario {
@@ -111,6 +123,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "two members of etcd gone and back before the write timeout: the owner goes on",
         target: RESUMES,
         needs: NOTHING,
+        ruins: false,
         run: store::quorum_lost_short,
     },
     Scenario {
@@ -118,6 +131,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "two members of etcd gone past the write timeout: the owner ends with status 8; it is restarted",
         target: "status 8, then reclaims",
         needs: NOTHING,
+        ruins: false,
         run: store::quorum_lost_long,
     },
     Scenario {
@@ -125,6 +139,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "etcd's NOSPACE alarm stops all writes, and is disarmed before the write timeout",
         target: RESUMES,
         needs: &[Need::Program("curl")],
+        ruins: false,
         run: store::no_space,
     },
     Scenario {
@@ -132,6 +147,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "etcd compacted to its newest revision and defragmented while the owner votes",
         target: RESUMES,
         needs: NOTHING,
+        ruins: false,
         run: store::compaction,
     },
     Scenario {
@@ -139,6 +155,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "etcd restored from a backup with an older tower: nobody votes on its word",
         target: SAFE_ONLY,
         needs: NOTHING,
+        ruins: false,
         run: store::restored_backup,
     },
     Scenario {
@@ -146,6 +163,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "etcd's data wiped, another cluster id: the running nodes do not vote on its word",
         target: SAFE_ONLY,
         needs: NOTHING,
+        ruins: false,
         run: store::wiped,
     },
     Scenario {
@@ -153,6 +171,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the primary is restarted with an expired certificate: it takes nothing; the secondary takes over",
         target: FORCED,
         needs: NOTHING,
+        ruins: false,
         run: store::certificate_expired,
     },
     Scenario {
@@ -160,6 +179,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the primary is restarted with another CA: it takes nothing; the secondary takes over",
         target: FORCED,
         needs: NOTHING,
+        ruins: false,
         run: store::wrong_ca,
     },
     Scenario {
@@ -167,6 +187,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the secondary's clock is an hour ahead; planned handover",
         target: PLANNED,
         needs: &[Need::Program("faketime")],
+        ruins: false,
         run: machine::clock_ahead,
     },
     Scenario {
@@ -174,6 +195,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the secondary's clock is an hour behind; planned handover",
         target: PLANNED,
         needs: &[Need::Program("faketime")],
+        ruins: false,
         run: machine::clock_behind,
     },
     Scenario {
@@ -181,6 +203,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the owner's disk is full; set-identity on the secondary",
         target: FORCED,
         needs: &[Need::SmallDisk],
+        ruins: false,
         run: machine::disk_full,
     },
     Scenario {
@@ -188,6 +211,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "two nodes with the identity's key are started at once: one becomes ACTIVE, the other ends",
         target: "one owner",
         needs: NOTHING,
+        ruins: false,
         run: operator::two_primaries,
     },
     Scenario {
@@ -195,6 +219,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "set-identity while the owner makes a block",
         target: PLANNED,
         needs: NOTHING,
+        ruins: false,
         run: operator::mid_leader_slot,
     },
     Scenario {
@@ -202,6 +227,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "set-identity twice at once: each has an answer, one owner remains",
         target: "one owner",
         needs: NOTHING,
+        ruins: false,
         run: operator::two_takeovers,
     },
     Scenario {
@@ -209,6 +235,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the owner is restarted (SIGTERM): it releases, catches up, then claims",
         target: "claims only when caught up",
         needs: NOTHING,
+        ruins: false,
         run: operator::restart,
     },
     Scenario {
@@ -216,6 +243,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the secondary owns; the primary is restarted and reclaims; the secondary ends with status 7",
         target: "25 / 150 ms from its claim on",
         needs: NOTHING,
+        ruins: false,
         run: operator::reclaim,
     },
     Scenario {
@@ -223,6 +251,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the guide's steps: install, hand over, restart the primary, restart the secondary",
         target: PLANNED,
         needs: NOTHING,
+        ruins: false,
         run: operator::upgrade,
     },
     Scenario {
@@ -230,13 +259,23 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "set-identity junk.json on the owner: it steps down and lives; set-identity back",
         target: "25 / 150 ms",
         needs: NOTHING,
+        ruins: false,
         run: operator::junk_identity,
     },
     Scenario {
+        name: "window-refused",
+        what: "wait-for-restart-window --skip-new-snapshot-check still refuses for delinquent stake",
+        target: "status 6",
+        needs: NOTHING,
+        ruins: false,
+        run: operator::window_refused,
+    },
+    Scenario {
         name: "require-tower-refused",
-        what: "set-identity --require-tower, and the store has no tower: status 9, the owner is unchanged",
+        what: "set-identity --require-tower, and the store has no tower: refused, the owner is unchanged",
         target: SAFE_ONLY,
         needs: NOTHING,
+        ruins: true,
         run: store::require_tower,
     },
 ];

@@ -9,7 +9,7 @@ use {
                 lab::{ACTIVE, CATCH_UP, END, Lab, active, standing_by, until},
                 round::Round,
             },
-            interrupt,
+            interrupt, process,
         },
         exit::{Failure, Status},
     },
@@ -186,4 +186,26 @@ pub fn junk_identity(lab: &mut Lab) -> Result<Round, Failure> {
     lab.wait_vote(PRIMARY, CATCH_UP)?;
     interrupt::pause(Duration::from_secs(2))?;
     lab.round(since, PRIMARY, back.ms)
+}
+
+/// `wait-for-restart-window` refuses for delinquent stake even when it is told to skip the check of snapshots.
+pub fn window_refused(lab: &mut Lab) -> Result<Round, Failure> {
+    let since = unix_nanos();
+    let started = Instant::now();
+    let mut wait = lab.cluster.command(SECONDARY)?;
+    // With no share of delinquent stake allowed, none at all is too much.
+    wait.args(["wait-for-restart-window", "--skip-new-snapshot-check", "--max-delinquent-stake", "0"]);
+    wait.args(["--min-idle-time", "0", "--timeout", "2", "--identity"]);
+    wait.arg(lab.cluster.keys.join("validator-keypair.json"));
+    match process::output(wait, Duration::from_secs(30)) {
+        Ok(printed) => Err(Failure::failed(format!("found a window: {printed}"))),
+        Err(failure) => {
+            let said = failure.to_string();
+            if !said.contains("exit status: 6") || !said.contains("of the stake is delinquent") {
+                return Err(Failure::failed(format!("refused for another reason: {said}")));
+            }
+            let ms = started.elapsed().as_secs_f64() * 1e3;
+            lab.round(since, PRIMARY, ms)
+        }
+    }
 }
