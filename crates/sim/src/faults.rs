@@ -274,7 +274,8 @@ impl World {
         self.after(SECOND, Event::Monitor);
         let since = self.now - self.healed_at.unwrap_or(self.now);
         let active = |host: &Host| host.life.as_ref().is_some_and(|life| life.machine.role() == RoleState::Active);
-        let voting = self.oracle.released_votes() >= self.votes_at_heal + 3;
+        // Where the others change forks at once, our own lockouts may rightly hold us back for long.
+        let voting = self.profile.lawless || self.oracle.released_votes() >= self.votes_at_heal + 3;
         let owner = self.oracle.owner();
         let impostor = |host: &Host| active(host) && host.life.as_ref().map(|life| life.instance) != owner;
         if voting && self.hosts.iter().any(active) && !self.hosts.iter().any(impostor) {
