@@ -20,7 +20,7 @@ pub const fn mutant(_name: &str) -> bool {
 mod planted {
     use std::cell::Cell;
 
-    std::thread_local! {
+    thread_local! {
         static PLANTED: Cell<&'static str> = const { Cell::new("") };
         static REACHED: Cell<u64> = const { Cell::new(0) };
     }
