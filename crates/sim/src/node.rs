@@ -276,7 +276,7 @@ impl Life {
     }
 
     /// The vote account's own tower.
-    pub fn from_chain(&self, chain: &Chain) -> Result<(Adopted, Tower), String> {
+    pub fn chain_tower(&self, chain: &Chain) -> Result<(Adopted, Tower), String> {
         let tower = chain.own_landed(self.processed).clone();
         let votes = tower.votes.iter().map(|vote| (vote.slot(), vote.confirmation_count())).collect();
         let promised = Tower { votes, root: tower.root };

@@ -10,7 +10,7 @@ use {
     },
     tandem_types::{Hash, InstanceId, Pubkey, Slot, Term},
     tandem_wire::tower_file::SavedTowerFile,
-    tandem_witness::{Judge, Record, RecordKind},
+    tandem_witness::{FindingKind, Judge, Record, RecordKind},
 };
 
 /// Something that must not be.
@@ -20,13 +20,16 @@ pub struct Violation {
     pub what: String,
 }
 
+/// By whom a vote was recorded, under which term, and as which record of all.
+type Recording = (InstanceId, Term, u64);
+
 pub struct Oracle {
     keys: Keys,
     pub found: Vec<Violation>,
     term: Option<(Term, InstanceId, bool)>,
     watermark: Option<Slot>,
     /// Whoever recorded a vote for this block under a live term, the term, and the place in the order of records.
-    recorded: BTreeMap<(Slot, Hash), Vec<(InstanceId, Term, u64)>>,
+    recorded: BTreeMap<(Slot, Hash), Vec<Recording>>,
     claimed_slots: BTreeMap<Slot, (InstanceId, Term)>,
     tower_revision: u64,
     /// The last vote of the tower in the store.
@@ -207,13 +210,13 @@ impl Oracle {
             judge.add_machine(machine);
         }
         let verdict = judge.verdict();
-        let first = || verdict.findings.first().cloned().unwrap_or_default();
+        let first = || verdict.findings.first().map(ToString::to_string).unwrap_or_default();
         if verdict.conflicting_votes + verdict.lockout_violations > 0 {
             self.violate("I1", first());
         }
         if verdict.duplicate_blocks > 0 {
-            let finding = verdict.findings.iter().find(|finding| finding.contains("block"));
-            self.violate("I2", finding.cloned().unwrap_or_default());
+            let finding = verdict.findings.iter().find(|finding| finding.kind == FindingKind::DuplicateBlock);
+            self.violate("I2", finding.map(ToString::to_string).unwrap_or_default());
         }
         if verdict.unreadable > 0 {
             self.violate("I1", "a release that the witness cannot read".into());

@@ -114,8 +114,10 @@ fn spec(node: usize, auto: bool, two_primaries: bool, sticky: bool, rng: &mut Rn
     let auto = auto.then(|| AutoConfig {
         silence: Duration::from_millis(1_200 + 900 * node as u64),
         missed_slots: 3,
+        missed_for: Duration::from_millis(250),
         hold_down: Duration::from_secs(4),
         promotions_per_hour_max: 20,
+        retry_after: Duration::from_secs(2),
     });
     Spec {
         preference: if primary { Preference::Primary } else { Preference::Secondary },

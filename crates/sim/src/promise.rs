@@ -10,14 +10,15 @@ use {
     tandem_identity::{Permit, Vault},
     tandem_role::{
         event::{Event as RoleEvent, StoreCall},
+        keys::Keys,
         kv::Kv,
         records::{IntentRecord, Preference},
     },
     tandem_tower_storage::{
-        ClaimError, ClaimRequest, Limits, Opening, Pace, PromiseStore, RecordError, StoreError, Tower, VoteDecision,
-        VoteKind,
+        Beater, ClaimError, ClaimRequest, Limits, Opening, Pace, PromiseStore, RecordError, Skipped, StoreError, Tower,
+        VoteDecision, VoteKind, look,
     },
-    tandem_types::{Hash, InstanceId, Pubkey, Slot, mutant::mutant},
+    tandem_types::{Hash, InstanceId, Pubkey, Slot, Tick, mutant::mutant},
     tandem_vote::{Decision, DecisionKind},
 };
 
@@ -37,16 +38,21 @@ pub struct Setup {
 
 pub const LIMITS: Limits = Limits { call_deadline: Duration::from_millis(500), write_timeout: Duration::from_secs(5) };
 
+/// As the product's: an errand that takes longer is worth nothing any more.
+const ERRAND_DEADLINE: Duration = Duration::from_millis(400);
+
 struct Stage {
     setup: Setup,
     store: Option<PromiseStore>,
     permit: Option<Permit>,
+    /// The product beats and looks on a thread of its own; here they take turns with the records, which is slower.
+    beater: Option<Beater>,
 }
 
 /// The body of the fiber: takes its inbox for as long as the process lives.
 pub fn run(setup: Setup) {
     let open = setup.open_at_start;
-    let mut stage = Stage { setup, store: None, permit: None };
+    let mut stage = Stage { setup, store: None, permit: None, beater: None };
     if open {
         stage.command(StoreCommand::Open);
     }
@@ -59,6 +65,7 @@ pub fn run(setup: Setup) {
             }
             PromiseInput::ClaimSlot(slot) => stage.claim_slot(slot),
             PromiseInput::Beat(count) => stage.beat(count),
+            PromiseInput::Look(asked) => stage.look(asked),
             PromiseInput::Store(command) => stage.command(command),
         }
     }
@@ -80,15 +87,12 @@ impl Stage {
         role(RoleEvent::Recorded { slot });
         let Some(permit) = &self.permit else { return true };
         // The vote is recorded whether it is signed or not: the voter must count it.
-        match vault.sign_vote(promised, permit, &self.setup.identity) {
-            Ok(signed) => {
-                if !vault.is_unlocked() {
-                    fiber::send(Out::Broken(format!("locked first: a vote for {slot} was signed with locked keys")));
-                }
-                fiber::point("signed");
-                fiber::send(Out::Release(Box::new(signed)));
+        if let Ok(signed) = vault.sign_vote(promised, permit, &self.setup.identity) {
+            if !vault.is_unlocked() {
+                fiber::send(Out::Broken(format!("locked first: a vote for {slot} was signed with locked keys")));
             }
-            Err(_) => {}
+            fiber::point("signed");
+            fiber::send(Out::Release(Box::new(signed)));
         }
         true
     }
@@ -110,19 +114,20 @@ impl Stage {
     }
 
     fn beat(&mut self, count: u64) {
-        let Some(store) = &mut self.store else { return };
-        match store.beat(count) {
-            // The next one comes soon, and no vote waits for it.
-            Ok(()) | Err(StoreError::Unavailable { .. } | StoreError::NotOwner) => {}
-            Err(StoreError::Fenced { by }) => {
-                self.permit = None;
-                role(RoleEvent::RecordFenced { by });
-            }
-            Err(error @ StoreError::Quarantined { .. }) => {
-                self.permit = None;
-                role(RoleEvent::StoreQuarantined { reason: error.to_string() });
+        let Some(beater) = &self.beater else { return };
+        match beater.beat(&mut SimKv, ERRAND_DEADLINE, count, 0, fiber::wall_clock()) {
+            // The next one comes soon.
+            Ok(()) | Err(Skipped::NoAnswer { .. }) => {}
+            Err(Skipped::Fenced { by }) => {
+                fiber::send(Out::Role(RoleInput::BeatFenced { term: beater.term(), by }));
             }
         }
+    }
+
+    fn look(&mut self, asked: Tick) {
+        let keys = Keys::new(&Hash::default(), &self.setup.identity);
+        let pulse = look(&mut SimKv, &keys, ERRAND_DEADLINE).map(Box::new);
+        fiber::send(Out::Role(RoleInput::Looked { asked, pulse }));
     }
 
     fn report_record_error(&mut self, error: RecordError) {
@@ -232,7 +237,10 @@ impl Stage {
     fn claim(&mut self, request: ClaimRequest) {
         let Some(store) = &mut self.store else { return no_store(StoreCall::Claim) };
         role(match store.claim(request) {
-            Ok(claim) => return fiber::send(Out::Role(RoleInput::Claimed(Box::new(claim)))),
+            Ok(claim) => {
+                self.beater = Some(claim.beater.clone());
+                return fiber::send(Out::Role(RoleInput::Claimed(Box::new(claim))));
+            }
             Err(ClaimError::Refused(snapshot)) => RoleEvent::ClaimRefused(Box::new(snapshot.facts())),
             Err(error @ ClaimError::Unresolved { .. }) => RoleEvent::ClaimUnresolved { reason: error.to_string() },
             Err(error @ ClaimError::Quarantined { .. }) => RoleEvent::StoreQuarantined { reason: error.to_string() },

@@ -10,7 +10,7 @@ use {
     },
     tandem_identity::SignedVote,
     tandem_role::{
-        auto::Verdict,
+        auto::Standing,
         event::{Candidate, Effect, Event, NodeIdentity, RequestId, RoleState, SetIdentity, TowerSource},
         kv::{KvError, TxnReply, WatchEvent},
         records::{IntentRecord, OwnerRecord, Record},
@@ -23,6 +23,7 @@ impl World {
     // The role stage.
 
     pub fn role_take(&mut self, node: usize, input: RoleInput) {
+        let now = self.now;
         let Some(life) = self.life(node) else { return };
         let event = match input {
             RoleInput::Event(event) => event,
@@ -39,6 +40,18 @@ impl World {
                 Event::TowerAdopted { last_vote: last_vote.map(|block| block.slot), last_vote_replayed, free_from }
             }
             RoleInput::ProducerHalted => Event::LeaderSlotDone,
+            RoleInput::Looked { asked, pulse } => {
+                let tick = life.tick(now);
+                match (&mut life.watchdog, pulse) {
+                    (Some(dog), Some(pulse)) => dog.looked(asked, tick, &pulse),
+                    (Some(dog), None) => dog.look_failed(),
+                    (None, _) => {}
+                }
+                return;
+            }
+            // A beat of an earlier term of ours proves nothing about this one.
+            RoleInput::BeatFenced { term, by } if life.machine.term() == Some(term) => Event::RecordFenced { by },
+            RoleInput::BeatFenced { .. } => return,
             RoleInput::Quarantine { reason } => Event::TowerQuarantined { reason, safe_from: None },
         };
         self.role_handle(node, event);
@@ -196,7 +209,7 @@ impl World {
                 None => return Some(no_tower("the store's tower is gone")),
             },
             TowerSource::Fresh => Adopted::default(),
-            TowerSource::Chain => match life.from_chain(&self.chain) {
+            TowerSource::Chain => match life.chain_tower(&self.chain) {
                 Ok((adopted, promised)) => {
                     self.count("towers from the chain");
                     self.store(node, StoreCommand::AdoptChainTower { tower: promised });
@@ -309,13 +322,21 @@ impl World {
         let candidate = self.candidate(node);
         let Some(life) = self.life(node) else { return };
         let (tick, status) = (life.tick(now), life.last_look);
-        let standby = life.machine.role() == RoleState::Standby;
+        let standing = Standing {
+            standing_by: life.machine.is_standing_by(),
+            objection: life.machine.objection_to_itself(&candidate),
+        };
         let Some(dog) = &mut life.watchdog else { return };
-        dog.chain(status.tip, status.own_vote_on_chain);
-        if !standby {
+        dog.chain(tick, status.tip, status.own_vote_on_chain.max(status.own_vote_in_gossip));
+        if !standing.standing_by {
             return;
         }
-        if let Verdict::Promote(term) = dog.verdict(tick) {
+        let look = dog.look_due(tick);
+        let promote = dog.decide(tick, &standing);
+        if look {
+            self.post(node, What::Promise(PromiseInput::Look(tick)));
+        }
+        if let Some(term) = promote {
             self.count("automatic promotions begun");
             self.role_handle(node, Event::Promote { term, candidate });
         }
@@ -350,8 +371,9 @@ impl World {
 
     pub fn watch_event(&mut self, node: usize, event: WatchEvent) {
         let now = self.now;
-        let (owner, intent, alive) =
-            (self.oracle.keys().owner(), self.oracle.keys().intent(), self.oracle.keys().alive());
+        let keys = self.oracle.keys();
+        let (owner, intent) = (keys.owner(), keys.intent());
+        let signs = [keys.alive(), keys.tower(), keys.window()];
         let Some(life) = self.life(node) else { return };
         // A secondary that was not told yet whom it stands by for watches nothing.
         if life.machine.identity().is_none() {
@@ -362,7 +384,7 @@ impl World {
             WatchEvent::Put(entry) if entry.key == owner => {
                 let owner = OwnerRecord::decode(&entry.value).ok();
                 if let (Some(dog), Some(owner)) = (&mut life.watchdog, &owner) {
-                    dog.owner_is(tick, owner.term, owner.released);
+                    dog.owner_is(tick, owner.term, owner.released, entry.mod_revision);
                 }
                 Event::OwnerChanged(owner.map(Box::new))
             }
@@ -370,11 +392,9 @@ impl World {
                 Ok(intent) => Event::IntentSeen(Box::new(intent)),
                 Err(_) => return,
             },
-            WatchEvent::Put(entry) if entry.key == alive => {
-                let text = String::from_utf8_lossy(&entry.value).into_owned();
-                let term = text.split(['{', ':', ',', '}']).find_map(|word| word.parse().ok());
-                if let (Some(dog), Some(term)) = (&mut life.watchdog, term) {
-                    dog.heard(tick, tandem_types::Term(term));
+            WatchEvent::Put(entry) if signs.contains(&entry.key) => {
+                if let Some(dog) = &mut life.watchdog {
+                    dog.sign(tick, entry.mod_revision);
                 }
                 return;
             }

@@ -5,9 +5,10 @@ use {
     tandem_role::{
         event::{Event, ReadId},
         kv::Revision,
+        protocol::Pulse,
     },
     tandem_tower_storage::{Claim, LeaderSlotClaim, Tower},
-    tandem_types::{BlockKey, Pubkey, Slot, Term},
+    tandem_types::{BlockKey, Pubkey, Slot, Term, Tick},
     tandem_vote::{Adopted, Decision, DecisionId},
 };
 
@@ -16,6 +17,8 @@ pub enum PromiseInput {
     Vote(Box<Decision>),
     ClaimSlot(Slot),
     Beat(u64),
+    /// The watchdog's look at the owner, with the moment it was asked for.
+    Look(Tick),
     Store(StoreCommand),
 }
 
@@ -37,6 +40,8 @@ pub enum RoleInput {
     Claimed(Box<Claim>),
     Prepared { last_vote: Option<BlockKey>, last_vote_replayed: bool, free_from: Slot },
     ProducerHalted,
+    Looked { asked: Tick, pulse: Option<Box<Pulse>> },
+    BeatFenced { term: Term, by: String },
     Quarantine { reason: String },
 }
 

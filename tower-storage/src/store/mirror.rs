@@ -122,11 +122,12 @@ fn our_claim_fences_agave_and_agaves_load_fences_us() {
 fn leader_slots_and_beats_are_fenced_by_agave_too() {
     let kv = SharedKv::new();
     let mut ours = mirrored(&kv, 1);
-    take(&mut ours);
+    let claim = take(&mut ours);
+    let beat = |number| claim.beater.beat(&mut kv.clone(), Duration::from_millis(500), number, 7, UnixMillis(9));
     ours.claim_leader_slot(4).map(drop).expect("ours");
-    ours.beat(1).expect("alive");
+    beat(1).expect("alive");
     Agave::started(7).acquire(&kv);
-    assert!(matches!(ours.beat(2), Err(StoreError::Fenced { .. })));
+    assert!(matches!(beat(2), Err(Skipped::Fenced { .. })));
     let mut ours = mirrored(&kv, 1);
     take(&mut ours);
     Agave::started(8).acquire(&kv);

@@ -42,7 +42,7 @@ pub fn setup(
     identity: Option<Pubkey>,
     instance: InstanceId,
 ) -> Option<AutoSetup> {
-    let Store::Etcd(kv) = store else { return None };
+    let Store::Etcd { kv, .. } = store else { return None };
     Some(AutoSetup {
         kv: kv.clone(),
         keys: Keys::new(&genesis_hash, &identity?),

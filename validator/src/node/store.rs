@@ -124,7 +124,7 @@ impl Store {
     pub fn desk(&self, genesis_hash: Hash, identity: Option<Pubkey>, config: &Config) -> Option<Desk> {
         match self {
             Store::File(_) => None,
-            Store::Etcd(kv) => {
+            Store::Etcd { kv, .. } => {
                 Some(Desk { kv: kv.clone(), genesis_hash, identity: identity?, host: config.roles.host.clone() })
             }
         }

@@ -8,7 +8,7 @@ use {
         status::FailoverStatus,
         topology::{FailoverInput, RoleInput},
     },
-    crossbeam_channel::{Sender, TrySendError, bounded},
+    crossbeam_channel::{Sender, bounded},
     std::{thread, time::Duration},
     tandem_env::{Tx, wall_clock},
     tandem_etcd::EtcdKv,
@@ -93,10 +93,7 @@ impl Auto {
 
     /// False: the thread has not finished the ones before.
     fn send(&self, errand: Errand) -> bool {
-        match self.errands.as_ref().map(|errands| errands.try_send(errand)) {
-            Some(Ok(())) => true,
-            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => false,
-        }
+        self.errands.as_ref().is_some_and(|errands| errands.try_send(errand).is_ok())
     }
 
     fn held(&self) -> bool {

@@ -13,7 +13,7 @@ use {
         memory::Memory,
         records::{OwnerRecord, Preference, Record},
     },
-    tandem_tower_storage::{ClaimRequest, Limits, Opening, Pace, PromiseStore},
+    tandem_tower_storage::{Claim, ClaimRequest, Limits, Opening, Pace, PromiseStore},
     tandem_types::{Hash, InstanceId, Signer, Term, UnixMillis},
 };
 
@@ -92,6 +92,11 @@ impl TestKv {
 
     /// Machine `node` takes the identity, whoever has it.
     pub fn claimed_by(&self, node: u8) -> PromiseStore {
+        self.claim(node).0
+    }
+
+    /// The same with the answer to the claim.
+    pub fn claim(&self, node: u8) -> (PromiseStore, Claim) {
         let mut store = self.open(node);
         let seen = store.read().expect("the store answers");
         let request = ClaimRequest {
@@ -107,8 +112,8 @@ impl TestKv {
             claimed_at: UnixMillis(1),
             require_tower: false,
         };
-        store.claim(request).expect("nobody else claims");
-        store
+        let claim = store.claim(request).expect("nobody else claims");
+        (store, claim)
     }
 }
 

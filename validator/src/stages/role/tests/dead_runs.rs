@@ -26,6 +26,7 @@ fn stage(world: &World, inbox: Rx<RoleInput>, run: InstanceId) -> RoleStage {
         tls: TpuIdentity::new(&leader()),
         chain: ChainWatch::new(false, 0),
         store_name: "a store".to_owned(),
+        auto: None,
     };
     RoleStage::new(world.shared.clone(), inbox, ExitLatch::default(), setup)
 }

@@ -87,6 +87,7 @@ impl Case {
             tls: TpuIdentity::new(&Keypair::new()),
             chain: ChainWatch::new(false, 0),
             store_name: "test store".into(),
+            auto: None,
         };
         let exit = ExitLatch::default();
         let stage = RoleStage::new(world.shared.clone(), role, exit.clone(), setup);

@@ -3,7 +3,7 @@
 use {
     super::*,
     crate::{
-        stages::testing::{World, leader, settle, world},
+        stages::testing::{World, leader, settle, store::TestKv, world},
         topology::Readers,
     },
     std::time::Duration,
@@ -22,6 +22,7 @@ struct Bench {
     stage: RoleStage,
     tls: TpuIdentity,
     standby: Pubkey,
+    kv: TestKv,
 }
 
 impl Bench {
@@ -50,9 +51,11 @@ impl Bench {
             tls: tls.clone(),
             chain: ChainWatch::new(false, 0),
             store_name: "a test".into(),
+            auto: None,
         };
         let stage = RoleStage::new(world.shared.clone(), role, ExitLatch::default(), setup);
-        Self { world, readers, stage, tls, standby }
+        let kv = TestKv::new(&world);
+        Self { world, readers, stage, tls, standby, kv }
     }
 
     fn tell(&mut self, input: RoleInput) {
@@ -102,7 +105,9 @@ impl Bench {
             StoreFacts { owner: None, owner_revision: 0, has_tower: false, tower_last_vote: None, intent: None };
         self.tell(RoleInput::Event(Event::StoreRead { read, facts: Box::new(facts) }));
         assert!(matches!(self.wanted().as_slice(), [StoreCommand::Claim { .. }]));
-        self.tell(RoleInput::Claimed(Box::new(Claim { term: Term(term), tower: None, window: None })));
+        let mut claims = std::iter::repeat_with(|| self.kv.claim(1).1);
+        let claim = claims.find(|claim| claim.term >= Term(term)).expect("terms grow");
+        self.tell(RoleInput::Claimed(Box::new(claim)));
         assert!(matches!(self.readers.vote.pop(), Some(VoteInput::Prepare { .. })), "the voter looks at the tower");
         assert!(!self.world.shared.views.vault.is_unlocked() && answer.try_recv().is_err(), "not before it has");
         self.tell(RoleInput::Prepared { last_vote: None, last_vote_replayed: true, free_from: 0 });
