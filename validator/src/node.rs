@@ -125,6 +125,9 @@ pub fn run(config: Config) -> Result<(), Failure> {
 
     views.history.root(&[(0, root.genesis_creation_time())]);
 
+    // JSON-RPC first: its port may be taken, and then nothing must have been claimed. Until the stages run it says so.
+    let rpc = rpc::start(&config, &runtime, &views, &writers)?;
+
     // Stages, from the wire inwards. A stage may be fed before its reader runs: links hold.
     let parts = Parts {
         config: &config,
@@ -145,7 +148,6 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let receivers = ports.receive(&writers, &views)?;
     let quic = ports.serve_quic(runtime.handle(), &tls, &views, &writers)?;
     let echo = ports.serve_echo(runtime.handle(), genesis.shred_version)?;
-    let rpc = rpc::start(&config, &runtime, &views, &writers)?;
     let admin = AdminServer::start(
         &config.ledger,
         AdminContext {

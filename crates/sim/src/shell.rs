@@ -645,7 +645,7 @@ impl World {
         let last = set == 2;
         match signed {
             Ok(signature) => {
-                let bytes = shred(signature.as_ref(), slot, set);
+                let bytes = shred(signature.as_ref(), slot, set, &root);
                 if let Some(life) = self.hosts[node].life.as_ref() {
                     self.oracle.shred_released(node, life, slot, term, bytes);
                 }
@@ -675,13 +675,18 @@ impl World {
     }
 }
 
-/// As much of a shred as the witness reads: signature, variant, slot, index, version, set.
-fn shred(signature: &[u8], slot: Slot, set: u32) -> Vec<u8> {
+/// As much of a data shred as the witness reads: signature, variant (six proof nodes), slot, index, version, set, and
+/// content, from which it finds the root itself.
+fn shred(signature: &[u8], slot: Slot, set: u32, content: &[u8; 32]) -> Vec<u8> {
     let mut bytes = signature.to_vec();
-    bytes.push(0x90);
+    bytes.push(0x96);
     bytes.extend_from_slice(&slot.to_le_bytes());
-    bytes.extend_from_slice(&[0; 6]);
     bytes.extend_from_slice(&set.to_le_bytes());
+    bytes.extend_from_slice(&[0; 2]);
+    bytes.extend_from_slice(&set.to_le_bytes());
+    bytes.resize(88, 0);
+    bytes.extend_from_slice(content);
+    bytes.resize(1203, 0);
     bytes
 }
 

@@ -226,7 +226,7 @@ fn set_identity_is_answered_once_and_only_when_the_node_may_vote() {
     assert_eq!(case.told, ["look at the tower", "be the identity", "lead", "vote"]);
     let refused = second.try_recv().expect("answered").expect_err("one takeover at a time");
     assert_eq!(refused.status, Status::Refused as u8);
-    assert!(refused.reason.contains("under way") && refused.remedy.is_some(), "{refused:?}");
+    assert!(refused.reason.contains("already") && refused.remedy.is_some(), "{refused:?}");
 
     // Asked again, by somebody who does not wait: it is there already, and nothing is claimed again.
     drop(case.ask(leader(), false));
