@@ -134,6 +134,8 @@ pub struct Seen {
     pub insists: Option<RequestId>,
     pub store: Option<(u64, u64)>,
     pub went_back: bool,
+    /// What is under way in the store decides nothing.
+    pub errand: bool,
     pub claimed: Option<tandem_types::Term>,
     pub prepared: bool,
     pub unlocked: bool,

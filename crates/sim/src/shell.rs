@@ -291,6 +291,9 @@ impl World {
         let tower_key = self.oracle.keys().tower();
         let Some(life) = self.hosts[node].life.as_mut() else { return };
         let Ok(reply) = answer else { return };
+        if life.seen.errand {
+            return;
+        }
         let shown = (reply.store_id, reply.revision);
         if let Some((id, revision)) = life.seen.store
             && (id != shown.0 || revision > shown.1)

@@ -17,7 +17,7 @@ use {
         collections::{BTreeMap, BinaryHeap},
         time::Duration,
     },
-    tandem_role::kv::{KvError, Txn, TxnReply, WatchEvent},
+    tandem_role::kv::{KvError, Op, Txn, TxnReply, WatchEvent},
     tandem_types::{BlockKey, Hash, Pubkey, Signer, Slot},
     tandem_vote::TowerState,
 };
@@ -352,7 +352,13 @@ impl World {
                     answer = Answer::Input(input);
                     continue;
                 }
-                Ask::Txn { txn, deadline } => self.call(node, txn, deadline),
+                Ask::Txn { txn, deadline } => {
+                    let Some(life) = self.life(node) else { return };
+                    // A beat or a watchdog's look: nothing is decided by its answer, so it is not what I6 is about.
+                    life.seen.errand =
+                        txn.then.iter().any(|op| matches!(op, Op::PutLeased { .. } | Op::GetPrefix { .. }));
+                    self.call(node, txn, deadline);
+                }
                 Ask::Pause(span) => {
                     self.wait(node);
                     let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
