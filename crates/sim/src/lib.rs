@@ -22,7 +22,7 @@ mod wire;
 mod world;
 
 #[cfg(feature = "mutants")]
-pub use mutants::hunt;
+pub use mutants::{hunt, unseen};
 pub use {
     mutants::{Caught, MUTANTS},
     oracle::Violation,

@@ -119,7 +119,7 @@ fn mutants(_: &Args) -> ExitCode {
 fn mutants(args: &Args) -> ExitCode {
     use {
         std::sync::atomic::AtomicUsize,
-        tandem_sim::{Caught, MUTANTS, hunt},
+        tandem_sim::{Caught, MUTANTS, hunt, unseen},
     };
     let wanted: Vec<&str> = MUTANTS
         .iter()
@@ -150,6 +150,7 @@ fn mutants(args: &Args) -> ExitCode {
     for caught in &table {
         let (oracle, seed) = match &caught.by {
             Some((oracle, _, seed)) => (*oracle, seed.to_string()),
+            None if unseen(caught.mutant).is_some() => ("not seen (known)", String::new()),
             None => ("SURVIVED", String::new()),
         };
         let Caught { mutant, seeds_run, reached, .. } = caught;
@@ -157,5 +158,11 @@ fn mutants(args: &Args) -> ExitCode {
     }
     let seen = table.iter().filter(|caught| caught.by.is_some()).count();
     println!("{seen} of {} planted bugs seen", table.len());
-    ExitCode::from(u8::from(seen < table.len()))
+    let survived = |caught: &&Caught| caught.by.is_none();
+    for (mutant, why) in
+        table.iter().filter(survived).filter_map(|caught| Some((caught.mutant, unseen(caught.mutant)?)))
+    {
+        println!("not seen: {mutant}: {why}");
+    }
+    ExitCode::from(u8::from(table.iter().any(|caught| survived(&caught) && unseen(caught.mutant).is_none())))
 }
