@@ -2,6 +2,8 @@
 //! exit status that says which kind it is, and all of it within seconds. A node that runs goes on whatever is thrown at it.
 #![allow(clippy::unwrap_used)]
 
+#[path = "refusals/alone.rs"]
+mod alone;
 #[path = "refusals/hostile.rs"]
 mod hostile;
 #[path = "refusals/start.rs"]
@@ -36,17 +38,22 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), ports: free_ports() };
-        place.make_genesis("ledger", "");
+        let place = Self::empty();
+        place.make_genesis("ledger", "", "");
         place
+    }
+
+    fn empty() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), ports: free_ports() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn make_genesis(&self, ledger: &str, keys: &str) {
-        let line = format!("genesis -l @{ledger} --bootstrap-validator @{keys}i.json @{keys}v.json @{keys}s.json");
+    fn make_genesis(&self, ledger: &str, keys: &str, more: &str) {
+        let line =
+            format!("genesis -l @{ledger} --bootstrap-validator @{keys}i.json @{keys}v.json @{keys}s.json {more}");
         let output = self.command(&line).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

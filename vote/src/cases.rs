@@ -578,6 +578,22 @@ fn we_wait_until_our_own_block_is_seen() {
 }
 
 #[test]
+fn that_our_block_has_spread_is_told_to_whom_waits_to_lead() {
+    check(
+        "
+        voters me=10 a=30 b=60
+        forks 1-6
+        lead 1
+        adopt
+        freeze 1 => vote 1, reset 1
+        freeze 6 => hold 6: own 1 unseen, reset 6
+        gossip a=1 => nothing
+        time 100   => vote 6 (6), reset 6
+        ",
+    );
+}
+
+#[test]
 fn timestamps_do_not_go_back() {
     let world = play(
         "

@@ -16,11 +16,14 @@ impl Voter {
         self.refresh_at = None;
         self.recheck_at = None;
         let choice = self.choose();
-        if let Some(to) = choice.reset
-            && self.reset != Some(to)
-        {
-            self.reset = Some(to);
-            out.push(Effect::Reset { to });
+        if let Some(to) = choice.reset {
+            let is_new = self.reset != Some(to);
+            // Whether our block has spread is told again when it has: nothing else might come to build on.
+            let may_lead = self.may_lead(to.slot.saturating_add(1), &to);
+            if is_new || (may_lead && !self.reset_may_lead) {
+                out.push(Effect::Reset { to });
+            }
+            (self.reset, self.reset_may_lead) = (Some(to), may_lead);
         }
         if self.hold != choice.hold {
             self.hold = choice.hold;

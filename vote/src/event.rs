@@ -141,7 +141,7 @@ impl Decision {
 pub enum Effect {
     /// Record this, and only then sign and send it. The answer is `Recorded` or `Refused`; until then nothing else is decided.
     Decide(Decision),
-    /// Build our next block on this one. Emitted when it changes.
+    /// Build our next block on this one. Emitted when it changes, and when `may_lead` has become true for it.
     Reset {
         to: BlockKey,
     },

@@ -42,6 +42,8 @@ pub struct Voter {
     /// The newest vote of ours seen in gossip.
     own_gossip: Option<BlockKey>,
     pub(crate) reset: Option<BlockKey>,
+    /// `may_lead` of the slot after `reset`, as of the last look.
+    pub(crate) reset_may_lead: bool,
     pub(crate) hold: Option<Hold>,
     confirmed: Option<BlockKey>,
     pub(crate) majority_root: Option<Slot>,
@@ -125,6 +127,7 @@ impl Voter {
             next_id: DecisionId::default(),
             own_gossip: None,
             reset: None,
+            reset_may_lead: true,
             hold: None,
             confirmed: None,
             refresh_at: None,
@@ -196,13 +199,14 @@ impl Voter {
     }
 
     /// Thousands of votes a second pass by in gossip. One of them can change what we decide when it makes a slot agreed
-    /// on, or when we wait for votes; then a look every 100 ms is enough, for that look goes over all voters.
+    /// on, or when we wait for votes, to vote or to lead; then a look every 100 ms is enough, for that look goes over all voters.
     fn is_decisive(&mut self, now: Now, effects: &[Effect]) -> bool {
         let is_turn = |effect: &Effect| matches!(effect, Effect::DuplicateConfirmed(_) | Effect::Quarantine(_));
         if effects.iter().any(is_turn) {
             return true;
         }
-        if !matches!(self.hold, Some(Hold::Switch { .. } | Hold::NotPropagated { .. })) {
+        let is_held = matches!(self.hold, Some(Hold::Switch { .. } | Hold::NotPropagated { .. }));
+        if !is_held && self.reset_may_lead {
             return false;
         }
         let at = *self.recheck_at.get_or_insert(now.tick + RECHECK_INTERVAL);

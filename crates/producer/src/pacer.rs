@@ -93,10 +93,18 @@ impl Pacer {
         }
     }
 
-    /// The block in production is given up or taken over; until the next reset nothing is made.
+    /// The block in production is whole; until the next reset nothing more is made.
     pub fn end_block(&mut self) {
         self.block = None;
         self.kept.clear();
+    }
+
+    /// The block in production is given up. A later one on the same parent needs the ticks that went into this one, as ticks of
+    /// skipped slots: the chain starts again at the parent, and what the time passed since owes it is made anew.
+    pub fn give_up_block(&mut self) {
+        self.end_block();
+        self.poh.reset(self.start_hash, self.poh.hashes_per_tick());
+        self.height = self.start_height;
     }
 
     /// Makes what is due at `now`, at most `hashes_max` hashes of it.
@@ -301,6 +309,28 @@ mod tests {
         assert!(next > at(10) && next <= at(12), "{next:?}");
         run_until_waiting(&mut pacer, at(19), &mut out);
         assert!(heights(&mut out).is_empty());
+    }
+
+    #[test]
+    fn after_a_block_given_up_the_next_on_the_same_parent_has_all_its_ticks() {
+        for params in [SLEEP, HASHING] {
+            let mut out = Vec::new();
+            let mut pacer = Pacer::new(at(0), Hash::default(), 32, params);
+            pacer.begin_block(at(0), params, 36, &mut out);
+            run_until_waiting(&mut pacer, at(25), &mut out);
+            pacer.record(Hash::new_from_array([1; 32]), &mut out).expect("room");
+            assert_eq!(heights(&mut out), [33, 34]);
+            pacer.give_up_block();
+            run_until_waiting(&mut pacer, at(45), &mut out);
+            pacer.begin_block(at(45), params, 40, &mut out);
+            run_until_waiting(&mut pacer, at(100), &mut out);
+            let entries = entries(&out);
+            assert_eq!(TickVerifier::new(8, params.hashes_per_tick).check(&entries, true), Ok(()));
+            assert_eq!(heights(&mut out), (33..=40).collect::<Vec<_>>());
+            let mut chain = Poh::new(Hash::default(), usable(params.hashes_per_tick));
+            chain.hash(entries[0].num_hashes - 1);
+            assert_eq!(chain.tick().map(|tick| tick.hash), Some(entries[0].hash), "from the parent's hash on");
+        }
     }
 
     #[test]

@@ -11,6 +11,11 @@
 //! Which slot is started is the slot that time has reached, as in agave 4.2.2 (poh_recorder.rs: reached_leader_slot):
 //! who is late makes a later slot of the same window. What replaces agave's wait for a rooted vote is the claim: a slot
 //! is started only if the promise store moved the watermark to exactly this slot, in this term (failover.md, 4).
+//!
+//! Whatever becomes of a slot, the parent stays known and time goes on from it, so that a leader who is alone (or whose
+//! cluster is away) makes the next slot it can: nobody would send it another reset. A run that has gone by is followed by
+//! the next one (`WantRun`); when the schedule has none, or the skipped slots would be more than a block can hold the ticks
+//! of, time starts again at the parent.
 
 use {
     crate::params::BlockParams,
@@ -37,7 +42,7 @@ pub struct Reset {
     /// My latest block below the parent has been seen by enough of the cluster (replay knows).
     pub propagated: bool,
     /// My next leader slots, first and last, above the parent; one run without gaps. Slots in it that have a block are told by
-    /// `BlockExists`, at any time.
+    /// `BlockExists`, at any time. The run after it is asked for (`WantRun`).
     pub mine: Option<(Slot, Slot)>,
     pub params: BlockParams,
 }
@@ -46,6 +51,8 @@ pub struct Reset {
 pub enum Event {
     Reset(Reset),
     Timer,
+    /// Answer to `WantRun`: my first run that has a slot at `from` or above it, cut off below `from`.
+    Run(Run),
     /// The watermark is durably at `slot`, in our term.
     SlotClaimed {
         slot: Slot,
@@ -73,6 +80,14 @@ pub enum Event {
     /// This process did not run for a while (it was stopped, its machine was suspended). Whoever waited for us has gone on
     /// since, perhaps another machine in our name: what was claimed before is not used any more.
     Slept,
+}
+
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub parent: Slot,
+    pub from: Slot,
+    pub mine: Option<(Slot, Slot)>,
+    pub others_slot_before: Option<Slot>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +121,11 @@ pub enum Effect {
     },
     ClaimSlot {
         slot: Slot,
+    },
+    /// My run went by: what is my next one above this parent, from this slot on? Answered by `Event::Run`.
+    WantRun {
+        parent: Slot,
+        from: Slot,
     },
     /// Make the block: ticks of skipped slots come first, the last tick has height `max_tick_height`.
     Start {
@@ -141,6 +161,11 @@ pub struct Window {
     refused: BTreeSet<Slot>,
     existing: BTreeSet<Slot>,
     pending_forks: Vec<Slot>,
+    /// My own block that has just been finished, and how long nothing is built on its parent: what it is replaced by is news
+    /// that may not come (the block came too late, or another fork is heavier).
+    settling: Option<(Slot, Tick)>,
+    /// The run asked for last, so that it is asked for once.
+    wanted: Option<Slot>,
     /// My slots up to here are either started or reported missed.
     accounted: Option<Slot>,
     /// What kept us from starting when we last could have: the reason reported for a slot that goes by.
@@ -161,7 +186,7 @@ enum Readiness {
     NotYet,
     Ready(Slot),
     Blocked(Slot, Why),
-    Past,
+    Past(Slot),
 }
 
 impl Window {
@@ -178,6 +203,8 @@ impl Window {
             refused: BTreeSet::new(),
             existing: BTreeSet::new(),
             pending_forks: Vec::new(),
+            settling: None,
+            wanted: None,
             accounted: None,
             held_by: None,
         }
@@ -185,9 +212,11 @@ impl Window {
 
     pub fn handle(&mut self, now: Tick, event: Event, out: &mut Vec<Effect>) {
         self.now = self.now.max(now);
+        self.settle();
         match event {
             Event::Reset(reset) => self.handle_reset(reset, out),
             Event::Timer => {}
+            Event::Run(run) => self.handle_run(&run, out),
             Event::SlotClaimed { slot } => self.handle_claimed(slot),
             Event::SlotRefused { slot } => self.handle_refused(slot),
             Event::BlockExists(slot) => self.handle_exists(slot),
@@ -205,6 +234,9 @@ impl Window {
     pub fn next_deadline(&self) -> Option<Tick> {
         if self.producing.is_some() || !self.allowed {
             return None;
+        }
+        if let Some((_, until)) = self.settling {
+            return Some(until).filter(|until| *until > self.now);
         }
         let anchor = self.anchor.as_ref()?;
         let (first, last) = anchor.reset.mine?;
@@ -240,21 +272,56 @@ impl Window {
         self.existing = self.existing.split_off(&reset.parent.saturating_add(1));
         self.refused = self.refused.split_off(&reset.parent.saturating_add(1));
         self.claimed = self.claimed.split_off(&reset.parent.saturating_add(1));
+        self.wanted = None;
         match &mut self.anchor {
             // The same block again: time went on counting since it was first named.
             Some(anchor) if anchor.is_on(&reset) => anchor.reset = reset,
             Some(_) | None => {
+                self.settling = None;
                 self.pending_forks.clear();
                 self.held_by = None;
-                let tick_height = reset.params.last_tick_of(reset.parent);
-                out.push(Effect::Anchor {
-                    at: self.now,
-                    blockhash: reset.parent_blockhash,
-                    tick_height,
-                    params: reset.params,
-                });
-                self.anchor = Some(Anchor { reset, at: self.now });
+                self.anchor_on(reset, out);
             }
+        }
+    }
+
+    /// Time starts at the parent, now.
+    fn anchor_on(&mut self, reset: Reset, out: &mut Vec<Effect>) {
+        let (blockhash, params) = (reset.parent_blockhash, reset.params);
+        let tick_height = params.last_tick_of(reset.parent);
+        out.push(Effect::Anchor { at: self.now, blockhash, tick_height, params });
+        self.anchor = Some(Anchor { reset, at: self.now });
+    }
+
+    fn handle_run(&mut self, run: &Run, out: &mut Vec<Effect>) {
+        let Some(anchor) = self.anchor.as_mut().filter(|anchor| anchor.reset.parent == run.parent) else { return };
+        if self.wanted.take_if(|from| *from == run.from).is_none() || self.producing.is_some() {
+            return;
+        }
+        let makeable = run.mine.filter(|(first, _)| *first <= run.parent.saturating_add(SKIPPED_SLOTS_MAX));
+        if makeable.is_some() || run.from == run.parent.saturating_add(1) {
+            anchor.reset.mine = makeable;
+            anchor.reset.others_slot_before = run.others_slot_before;
+        } else {
+            // Nobody can make the slots that time has reached: not we, for want of a schedule or of room, and nobody else
+            // has for so long. The chain goes on from where it stands.
+            let reset = anchor.reset.clone();
+            self.anchor_on(reset, out);
+            self.want_run(run.parent, run.parent.saturating_add(1), out);
+        }
+    }
+
+    fn want_run(&mut self, parent: Slot, from: Slot, out: &mut Vec<Effect>) {
+        if self.wanted.is_none() {
+            self.wanted = Some(from);
+            out.push(Effect::WantRun { parent, from });
+        }
+    }
+
+    /// What our finished block is replaced by has not been told for so long that it will not be.
+    fn settle(&mut self) {
+        if self.settling.is_some_and(|(_, until)| until <= self.now) {
+            self.settling = None;
         }
     }
 
@@ -286,8 +353,12 @@ impl Window {
             return;
         }
         self.producing = None;
-        // The next parent is our own block once it is frozen; nothing may be built on the old one meanwhile.
-        self.anchor = None;
+        // The next parent is our own block once it is frozen; nothing is built on the old one meanwhile.
+        if let Some(anchor) = &self.anchor {
+            let params = &anchor.reset.params;
+            let window = params.time_of_ticks(params.ticks_per_slot.saturating_mul(NUM_CONSECUTIVE_LEADER_SLOTS));
+            self.settling = Some((slot, self.now + window));
+        }
         if !self.allowed {
             out.push(Effect::Halted);
         }
@@ -320,7 +391,6 @@ impl Window {
             (Some(producing), Halt::Now) => {
                 out.push(Effect::Abandon { slot: producing.slot, why: Why::Halted });
                 self.producing = None;
-                self.anchor = None;
                 out.push(Effect::Halted);
             }
             (None, Halt::AfterSlot | Halt::Now) => out.push(Effect::Halted),
@@ -330,7 +400,6 @@ impl Window {
     fn handle_slept(&mut self, out: &mut Vec<Effect>) {
         self.forget_claims();
         let Some(producing) = self.producing.take() else { return };
-        self.anchor = None;
         out.push(Effect::Abandon { slot: producing.slot, why: Why::Slept });
         if !self.allowed {
             out.push(Effect::Halted);
@@ -364,19 +433,27 @@ impl Window {
                     Why::Halted | Why::OtherFork | Why::NotPropagated | Why::Late | Why::Slept => {}
                 }
             }
-            Readiness::Past => self.report_missed_below(Slot::MAX, out),
+            Readiness::Past(slot) => {
+                self.report_missed_below(slot, out);
+                if let Some(parent) = self.anchor.as_ref().map(|anchor| anchor.reset.parent) {
+                    self.want_run(parent, slot, out);
+                }
+            }
         }
     }
 
     fn readiness(&self) -> Readiness {
+        if self.settling.is_some() {
+            return Readiness::NotYet;
+        }
         let Some(anchor) = &self.anchor else { return Readiness::NotYet };
         let Some((first, last)) = anchor.reset.mine else { return Readiness::NotYet };
         if !self.reached(anchor, first) {
             return Readiness::NotYet;
         }
         let slot = anchor.slot_at(self.now);
-        if slot > last {
-            return Readiness::Past;
+        if slot > last || slot > anchor.reset.parent.saturating_add(SKIPPED_SLOTS_MAX) {
+            return Readiness::Past(slot);
         }
         let blocked_by = if !self.allowed {
             Some(Why::Halted)
@@ -427,7 +504,7 @@ impl Window {
     }
 
     fn claim_ahead(&mut self, out: &mut Vec<Effect>) {
-        if !self.allowed {
+        if !self.allowed || self.settling.is_some() {
             return;
         }
         let Some(anchor) = &self.anchor else { return };
@@ -523,6 +600,9 @@ impl Anchor {
 
 const GRACE_TICKS_FACTOR: u64 = 2;
 const GRACE_SLOTS_MAX: u64 = 2;
+/// A block holds the ticks of the slots skipped before it. At 64 ticks a slot and 48 bytes a tick these are 25 MB, of the
+/// 31 MB that 32,768 data shreds carry.
+const SKIPPED_SLOTS_MAX: u64 = 8_192;
 const SLOTS_REPORTED_MAX: usize = 64;
 const SLOTS_REMEMBERED_MAX: usize = 4096;
 

@@ -22,10 +22,10 @@ use {
         BlockParams,
         broadcast::{Batch, Coalescer},
         pacer::{Pace, PacedTick, Pacer},
-        window::{Effect, Event, Halt, Reset, Why, Window, WindowConfig},
+        window::{Effect, Event, Halt, Reset, Run, Why, Window, WindowConfig},
     },
     tandem_tower_storage::LeaderSlotClaim,
-    tandem_types::{Pubkey, Slot, Tick},
+    tandem_types::{NUM_CONSECUTIVE_LEADER_SLOTS, Pubkey, Slot, Tick},
 };
 
 pub struct ProducerStage {
@@ -108,12 +108,7 @@ impl ProducerStage {
 
     fn reset(&self, bank: &Arc<Bank>, propagated: bool) -> Reset {
         let identity = self.identity.as_ref().map(|(identity, _)| *identity);
-        let mine = identity.and_then(|identity| next_leader_slots(bank, &identity));
-        let others_slot_before = mine.and_then(|(first, _)| {
-            (bank.slot() + 1..first)
-                .rev()
-                .find(|slot| bank.leader_at(*slot).is_some_and(|leader| Some(leader.identity) != identity))
-        });
+        let (mine, others_slot_before) = leader_run(bank, identity.as_ref(), bank.slot() + 1);
         Reset {
             parent: bank.slot(),
             parent_blockhash: bank.last_blockhash(),
@@ -125,6 +120,13 @@ impl ProducerStage {
         }
     }
 
+    fn run_from(&self, parent: Slot, from: Slot) -> Run {
+        let identity = self.identity.as_ref().map(|(identity, _)| identity);
+        let bank = self.parent.as_ref().filter(|bank| bank.slot() == parent);
+        let (mine, others_slot_before) = bank.map_or((None, None), |bank| leader_run(bank, identity, from));
+        Run { parent, from, mine, others_slot_before }
+    }
+
     fn perform(&mut self, now: Tick, effect: Effect) -> Result<(), Failure> {
         match effect {
             Effect::Anchor { at, blockhash, tick_height, params } => match &mut self.pacer {
@@ -133,6 +135,10 @@ impl ProducerStage {
             },
             Effect::ClaimSlot { slot } => {
                 self.shared.writers.promise.send(PromiseInput::ClaimSlot(slot)).map_err(stopping)?;
+            }
+            Effect::WantRun { parent, from } => {
+                let run = self.run_from(parent, from);
+                self.window.handle(now, Event::Run(run), &mut self.effects);
             }
             Effect::Start { slot, parent, max_tick_height } => self.start(now, slot, parent, max_tick_height)?,
             Effect::Abandon { slot, why } => {
@@ -295,7 +301,7 @@ impl ProducerStage {
             self.send_batches(&batches)?;
         }
         if let Some(pacer) = &mut self.pacer {
-            pacer.end_block();
+            pacer.give_up_block();
         }
         self.intake.end_block();
         if let Some(block) = self.block.take() {
@@ -374,9 +380,20 @@ fn params_of(bank: &Bank) -> BlockParams {
     }
 }
 
-/// The next run of slots above `bank` that `identity` leads, in this epoch or the next.
-fn next_leader_slots(bank: &Bank, identity: &Pubkey) -> Option<(Slot, Slot)> {
-    let from = bank.slot() + 1;
+/// The next run of `identity`, and the last slot before it that another identity leads.
+fn leader_run(bank: &Bank, identity: Option<&Pubkey>, from: Slot) -> (Option<(Slot, Slot)>, Option<Slot>) {
+    let mine = identity.and_then(|identity| next_leader_slots(bank, identity, from));
+    let others_slot_before = mine.and_then(|(first, _)| {
+        // Only the parent counts, and only when it is within a leader window before.
+        (bank.slot().max(first.saturating_sub(NUM_CONSECUTIVE_LEADER_SLOTS + 1))..first)
+            .rev()
+            .find(|slot| bank.leader_at(*slot).is_some_and(|leader| Some(&leader.identity) != identity))
+    });
+    (mine, others_slot_before)
+}
+
+/// The first run of slots from `from` on that `identity` leads, as far as `bank` knows the schedule: its own epoch and the next.
+fn next_leader_slots(bank: &Bank, identity: &Pubkey, from: Slot) -> Option<(Slot, Slot)> {
     let schedule = bank.epoch_schedule();
     let first_epoch = schedule.get_epoch(from);
     for epoch in [first_epoch, first_epoch + 1] {

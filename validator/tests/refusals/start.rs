@@ -18,7 +18,7 @@ use {
 #[test]
 fn a_wrong_genesis() {
     let place = Place::new();
-    place.make_genesis("other", "other-");
+    place.make_genesis("other", "other-", "");
     let (ours, other) = (genesis(&place, "ledger").hash, genesis(&place, "other").hash);
     let wrong = format!("--expected-genesis-hash {other}");
     place.refuses(
@@ -45,7 +45,7 @@ fn another_clusters_genesis_in_a_ledger_that_was_used() {
     node.wait_until("it confirms blocks", || status(&place)["confirmed"].as_u64() > Some(1));
     drop(node);
     let was = genesis(&place, "ledger").hash;
-    place.make_genesis("other", "other-");
+    place.make_genesis("other", "other-", "");
     for file in ["genesis.bin", "genesis.tar.bz2"] {
         fs::copy(place.path(&format!("other/{file}")), place.path(&format!("ledger/{file}"))).unwrap();
     }

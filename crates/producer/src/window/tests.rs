@@ -35,6 +35,7 @@ fn tell(effect: &Effect) -> String {
     match effect {
         Effect::Anchor { tick_height, .. } => format!("anchor {tick_height}"),
         Effect::ClaimSlot { slot } => format!("claim {slot}"),
+        Effect::WantRun { from, .. } => format!("run from {from}?"),
         Effect::Start { slot, parent, max_tick_height } => format!("start {slot} on {parent} to {max_tick_height}"),
         Effect::Abandon { slot, why } => format!("abandon {slot} {why:?}"),
         Effect::Missed { slot, why } => format!("missed {slot} {why:?}"),
@@ -227,15 +228,14 @@ fn after_a_sleep_nothing_claimed_before_is_used() {
     run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
     run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
     run.at(3, claimed(9), "");
-    run.at(60, Event::Slept, "abandon 8 Slept");
+    run.at(60, Event::Slept, "abandon 8 Slept, claim 9");
     run.at(61, Event::Finished { slot: 8 }, "");
-    run.at(62, reset(8, (9, 11)), "anchor 36, claim 9");
     run.at(63, Event::Slept, "claim 9");
     run.at(64, Event::SlotRefused { slot: 9 }, "claim 10");
     // One that is on its way out answers.
-    run.at(103, claimed(10), "missed 9 Refused, start 10 on 8 to 44, claim 11");
+    run.at(103, claimed(10), "missed 9 Refused, start 10 on 7 to 44, claim 11");
     run.at(104, Event::Halt(Halt::AfterSlot), "");
-    run.at(200, Event::Slept, "abandon 10 Slept, halted");
+    run.at(200, Event::Slept, "abandon 10 Slept, halted, missed 11 Late, run from 13?");
 }
 
 #[test]
@@ -260,9 +260,99 @@ fn an_unpropagated_leader_waits() {
 fn a_window_that_went_by_is_told_once() {
     let mut run = Run::new();
     run.at(0, reset(7, (8, 9)), "anchor 32, claim 8");
-    run.at(500, Event::Timer, "missed 8 Unclaimed, missed 9 Unclaimed");
+    run.at(500, Event::Timer, "missed 8 Unclaimed, missed 9 Unclaimed, run from 20?");
     run.at(510, Event::Timer, "");
     run.due(None);
+}
+
+fn run_is(parent: Slot, from: Slot, mine: Option<(Slot, Slot)>) -> Event {
+    Event::Run(super::Run { parent, from, mine, others_slot_before: mine.and_then(|(first, _)| first.checked_sub(1)) })
+}
+
+#[test]
+fn a_leader_who_sleeps_through_its_run_makes_the_next_one_though_nobody_resets() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    // Time counted on from the parent: slot 15.
+    run.at(300, Event::Slept, "abandon 8 Slept, missed 9 Late, missed 10 Late, missed 11 Late, run from 15?");
+    run.at(300, run_is(7, 15, Some((20, 23))), "");
+    run.due(Some(465));
+    run.at(465, Event::Timer, "claim 20");
+    run.at(470, claimed(20), "");
+    run.at(480, Event::Timer, "start 20 on 7 to 84, claim 21");
+}
+
+#[test]
+fn whoever_leads_every_slot_goes_on_after_a_sleep_wherever_its_epoch_ends() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 13)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(90, Event::Slept, "abandon 8 Slept, missed 9 Late, claim 10");
+    run.at(95, Event::SlotRefused { slot: 10 }, "claim 11");
+    run.at(96, claimed(11), "");
+    run.at(120, Event::Timer, "missed 10 Refused, start 11 on 7 to 48, claim 12");
+    // Over the end of the epoch, where the run is cut off.
+    run.at(300, Event::Slept, "abandon 11 Slept, missed 12 Late, missed 13 Late, run from 15?");
+    run.at(300, run_is(7, 15, Some((15, 47))), "claim 15");
+    run.at(301, claimed(15), "start 15 on 7 to 64, claim 16");
+}
+
+#[test]
+fn past_the_end_of_the_schedule_time_starts_again_at_the_parent() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 11)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(5_000, Event::Slept, "abandon 8 Slept, missed 9 Late, missed 10 Late, missed 11 Late, run from 133?");
+    run.at(5_000, run_is(7, 133, None), "anchor 32, run from 8?, claim 9");
+    // Slot 8 was begun and is not made again, 9 follows when its time has come.
+    run.at(5_000, run_is(7, 8, Some((8, 11))), "");
+    run.at(5_001, claimed(9), "");
+    run.due(Some(5_040));
+    run.at(5_040, Event::Timer, "start 9 on 7 to 40, claim 10");
+}
+
+#[test]
+fn no_more_slots_are_skipped_than_a_block_holds_the_ticks_of() {
+    let mut run = Run::new();
+    let far = 8 + SKIPPED_SLOTS_MAX;
+    run.at(0, reset(7, (8, far + 9_000)), "anchor 32, claim 8");
+    run.at(2, Event::SlotRefused { slot: 8 }, "claim 9");
+    let late = (SKIPPED_SLOTS_MAX + 1) * 40;
+    let mut out = Vec::new();
+    run.window.handle(Tick::from_millis(late), Event::Slept, &mut out);
+    assert_eq!(out.iter().map(tell).next_back(), Some(format!("run from {}?", far + 1)));
+    run.at(late, run_is(7, far + 1, Some((far + 1, far + 9_000))), "anchor 32, run from 8?, claim 8");
+    run.at(late, run_is(7, 8, Some((8, far + 9_000))), "");
+}
+
+#[test]
+fn a_run_that_does_not_exist_is_asked_for_once() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 9)), "anchor 32, claim 8");
+    run.at(500, Event::Timer, "missed 8 Unclaimed, missed 9 Unclaimed, run from 20?");
+    run.at(500, run_is(7, 20, None), "anchor 32, run from 8?");
+    run.at(500, run_is(7, 8, None), "");
+    run.at(9_000, Event::Timer, "");
+    run.due(None);
+    // An answer to an older question is none.
+    run.at(9_001, run_is(7, 20, Some((20, 21))), "");
+    run.at(9_002, reset(9, (12, 15)), "anchor 40");
+}
+
+#[test]
+fn a_finished_block_that_never_becomes_the_parent_does_not_end_the_leading() {
+    let mut run = Run::new();
+    run.at(0, reset(7, (8, 19)), "anchor 32, claim 8");
+    run.at(2, claimed(8), "start 8 on 7 to 36, claim 9");
+    run.at(3, claimed(9), "");
+    run.at(40, Event::Finished { slot: 8 }, "");
+    // It came too late, or another fork is heavier: the parent is what it was. Four slots are waited for news.
+    run.at(41, reset(7, (8, 19)), "");
+    run.due(Some(200));
+    run.at(199, Event::Timer, "");
+    run.at(200, Event::Timer, "missed 9 Late, missed 10 Late, missed 11 Late, missed 12 Late, claim 13");
+    run.at(201, claimed(13), "start 13 on 7 to 56, claim 14");
 }
 
 #[test]
@@ -289,6 +379,7 @@ mod random {
             let mut started = None;
             let mut open = None;
             let mut existing = BTreeSet::new();
+            let (mut parent, mut wanted) = (None, None);
             for (wait, event) in steps {
                 now += wait;
                 // Blocks appear around where we are; most answers are those to what was asked.
@@ -301,6 +392,14 @@ mod random {
                         let moved = plain(parent, (ahead(first), ahead(last)));
                         let Reset { parent_was_mine, propagated, .. } = reset;
                         Event::Reset(Reset { parent_was_mine, propagated, ..moved })
+                    }
+                    Event::Run(run) => match wanted.take() {
+                        Some((parent, from)) => {
+                            let ahead = |slot: Slot| from + slot % 4;
+                            let mine = run.mine.map(|(first, last)| (ahead(first), ahead(first) + last % 6));
+                            Event::Run(super::super::Run { parent, from, mine, others_slot_before: None })
+                        }
+                        None => Event::Run(run),
                     }
                     Event::BlockExists(slot) => Event::BlockExists(around + slot % 5),
                     Event::SlotClaimed { slot: 8..16 } if !requested.is_empty() => {
@@ -327,7 +426,7 @@ mod random {
                     }
                     Event::Reset(reset) => existing = existing.split_off(&(reset.parent + 1)),
                     Event::BlockExists(slot) => { existing.insert(*slot); }
-                    Event::Timer | Event::PendingForks(_) => {}
+                    Event::Timer | Event::PendingForks(_) | Event::Run(_) => {}
                 }
                 let told_parent = match &event { Event::Reset(reset) => Some(reset.parent), _ => None };
                 // Naming our own block as the parent is as good as `Finished`.
@@ -356,11 +455,19 @@ mod random {
                             prop_assert_eq!(open, Some(slot));
                             open = None;
                         }
-                        Effect::Anchor { tick_height, .. } => prop_assert_eq!(Some(tick_height / 4 - 1), told_parent),
+                        Effect::Anchor { tick_height, .. } => {
+                            prop_assert_eq!(open, None);
+                            prop_assert_eq!(tick_height / 4 - 1, told_parent.or(parent).expect("an anchor has a parent"));
+                        }
+                        Effect::WantRun { parent: of, from } => {
+                            prop_assert_eq!(told_parent.or(parent), Some(of));
+                            wanted = Some((of, from));
+                        }
                         Effect::Halted => prop_assert!(open.is_none() && !allowed),
                         Effect::Missed { .. } => {}
                     }
                 }
+                parent = told_parent.or(parent);
                 prop_assert_eq!(window.producing(), open);
                 if let Some(due) = window.next_deadline() {
                     prop_assert!(due > Tick::from_millis(now));
@@ -382,6 +489,9 @@ mod random {
             1 => slot().prop_map(|slot| Event::SlotRefused { slot }),
             1 => slot().prop_map(Event::BlockExists),
             1 => Just(Event::Slept),
+            4 => (slot(), slot(), proptest::option::of((slot(), slot()))).prop_map(|(parent, from, mine)| {
+                Event::Run(super::super::Run { parent, from, mine, others_slot_before: None })
+            }),
             1 => proptest::collection::vec(slot(), 0..3).prop_map(Event::PendingForks),
             4 => slot().prop_map(|slot| Event::Finished { slot }),
             1 => slot().prop_map(|slot| Event::Broken { slot }),

@@ -3,7 +3,7 @@
 use {
     super::*,
     crate::{
-        stages::testing::{World, leader, store::TestKv, world},
+        stages::testing::{VOTE, World, leader, store::TestKv, world},
         topology::Readers,
     },
     tandem_env::wall_clock,
@@ -101,7 +101,10 @@ impl Case {
     fn told(&self) -> Vec<String> {
         let name = |input| match input {
             ReplayInput::OwnBegun { slot, parent } => format!("begun {slot} on {parent}"),
-            ReplayInput::OwnFrozen { bank, .. } => format!("frozen {}", bank.slot()),
+            ReplayInput::OwnFrozen { bank, .. } => {
+                assert!(bank.is_complete(), "slot {} lacks ticks: nobody would take this block", bank.slot());
+                format!("frozen {}", bank.slot())
+            }
             ReplayInput::OwnAbandoned { slot } => format!("abandoned {slot}"),
             ReplayInput::Progress(_) | ReplayInput::Root(_) | ReplayInput::DuplicateConfirmed(_) => "not ours".into(),
         };
@@ -213,6 +216,34 @@ fn a_block_that_the_ledger_refuses_ends_and_the_next_slot_is_made() {
     case.pass(case.slot_ms() * 2);
     assert_eq!(case.told(), ["begun 2 on 0", "frozen 2"]);
     assert!(case.take_sent(1).is_empty() && is_closed(&case.take_sent(2)));
+}
+
+#[test]
+fn a_leader_that_was_stopped_makes_a_later_slot_though_nobody_resets() {
+    let mut case = Case::producing();
+    assert_eq!(case.claim(true), Some(2));
+    case.now = case.now + Duration::from_secs(3);
+    case.pass(0);
+    assert_eq!(case.told(), ["abandoned 1"]);
+    let slot = case.claim(true).expect("the slot that time has reached");
+    assert!(slot > 2, "not slot {slot}, whose time is over");
+    case.pass(case.slot_ms() * 2);
+    assert_eq!(case.told(), [format!("begun {slot} on 0"), format!("frozen {slot}")]);
+    assert!(is_closed(&case.take_sent(slot)));
+}
+
+#[test]
+fn the_run_after_this_one_is_found_wherever_it_begins() {
+    let (world, _, _) = world();
+    let (identity, schedule) = (leader().pubkey(), world.root.epoch_schedule());
+    let end = schedule.get_last_slot_in_epoch(0);
+    // Whoever leads every slot has one run an epoch.
+    assert_eq!(next_leader_slots(&world.root, &identity, 1), Some((1, end)));
+    assert_eq!(next_leader_slots(&world.root, &identity, end - 3), Some((end - 3, end)));
+    let after = schedule.get_last_slot_in_epoch(1);
+    assert_eq!(next_leader_slots(&world.root, &identity, end + 1), Some((end + 1, after)));
+    assert_eq!(next_leader_slots(&world.root, &identity, after + 1), None, "not known yet");
+    assert_eq!(next_leader_slots(&world.root, &VOTE, 1), None);
 }
 
 #[test]
