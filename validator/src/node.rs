@@ -104,6 +104,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         })),
         root: AtomicU64::new(0),
         cluster_tip: AtomicU64::new(0),
+        reach: Default::default(),
         own_vote_seen: AtomicU64::new(0),
         peers: ArcSwap::from_pointee(Vec::new()),
         contact: Arc::new(ArcSwap::from_pointee(contact)),

@@ -19,7 +19,7 @@ pub struct NodeStatus {
     pub pair_identity: Option<String>,
     pub vote_account: Option<String>,
     pub term: Option<u64>,
-    /// Highest slot frozen here, and highest slot heard of.
+    /// Highest slot frozen here, and the slot that voters with a third of the stake have reached.
     pub tip: Slot,
     pub cluster_tip: Slot,
     /// Nothing while this node does not know where the cluster is.

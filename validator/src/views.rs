@@ -10,11 +10,13 @@ use {
             atomic::{AtomicU64, Ordering::Relaxed},
         },
     },
+    tandem_bank::Bank,
     tandem_identity::Vault,
     tandem_ledger::LedgerReader,
     tandem_net::{QuicServerCounters, UdpCounters},
+    tandem_role::reach::Reach,
     tandem_rpc::{ChainEvent, ChainView, History},
-    tandem_types::{Hash, Pubkey, Slot},
+    tandem_types::{BlockKey, Hash, Pubkey, Tick},
     tandem_wire::contact_info::ContactInfo,
     tokio::sync::broadcast,
 };
@@ -24,8 +26,9 @@ pub struct Views {
     pub chain: Arc<ArcSwap<ChainView>>,
     /// Our root and the heaviest tip, by slot; written by the vote stage.
     pub root: AtomicU64,
-    /// Highest slot any sign of the cluster named: turbine shreds, votes, EpochSlots. Written by whoever sees one.
+    /// How far the cluster is: what voters with a third of the stake have reached. Written by whoever sees votes.
     pub cluster_tip: AtomicU64,
+    pub reach: Mutex<Reach>,
     /// Newest vote of our vote account seen in gossip or on the vote port; written by the vote stage.
     pub own_vote_seen: AtomicU64,
     /// The other nodes; written by the gossip stage.
@@ -50,8 +53,16 @@ pub struct Views {
 }
 
 impl Views {
-    pub fn saw_slot(&self, slot: Slot) {
-        self.cluster_tip.fetch_max(slot, Relaxed);
+    /// Votes that were seen on their way, their signatures and authorized voters checked.
+    pub fn saw_votes(&self, now: Tick, bank: &Bank, votes: &[(Pubkey, BlockKey)]) {
+        let Some(stakes) = bank.epoch_stakes(bank.epoch()).filter(|_| !votes.is_empty()) else { return };
+        let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        for (vote_account, block) in votes {
+            reach.note(now, *vote_account, block.slot);
+        }
+        let tip = reach.slot(|vote_account| stakes.vote_account_stake(vote_account), stakes.total_stake());
+        // Under the lock: what was computed later is written later.
+        self.cluster_tip.store(tip, Relaxed);
     }
 
     pub fn peer(&self, node: &Pubkey) -> Option<ContactInfo> {

@@ -4,6 +4,8 @@
 
 #[path = "refusals/alone.rs"]
 mod alone;
+#[path = "refusals/far_vote.rs"]
+mod far_vote;
 #[path = "refusals/hostile.rs"]
 mod hostile;
 #[path = "refusals/start.rs"]

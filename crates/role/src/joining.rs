@@ -34,7 +34,7 @@ pub struct Sight {
     pub root: Slot,
     /// Newest block that two thirds of the stake voted for, and that is replayed here.
     pub confirmed: Slot,
-    /// Highest slot anybody was heard of: by a shred or a vote. 0 when nothing was heard.
+    /// The slot that voters with a third of the stake have reached (`reach.rs`). 0 while that is not known.
     pub cluster_tip: Slot,
     /// Gossip knows somebody.
     pub has_peers: bool,

@@ -17,6 +17,7 @@ pub mod kv;
 pub mod machine;
 pub mod memory;
 pub mod protocol;
+pub mod reach;
 pub mod records;
 pub mod status;
 

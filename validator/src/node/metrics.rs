@@ -26,7 +26,7 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, u64)> {
     let path = &status.vote_path;
     vec![
         ("caught_up", "1 when this node follows the tip of the cluster", u64::from(status.caught_up)),
-        ("cluster_tip_slot", "Highest slot heard of", status.cluster_tip),
+        ("cluster_tip_slot", "Slot that voters with a third of the stake have reached", status.cluster_tip),
         ("confirmed_slot", "Highest block more than two thirds of the stake voted for", status.confirmed),
         ("last_vote_slot", "Slot of the last recorded vote, 0 for none", status.last_vote.unwrap_or_default()),
         ("peers", "Nodes heard of in gossip within a minute", status.peers as u64),

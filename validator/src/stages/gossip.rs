@@ -2,10 +2,7 @@
 //! others go out.
 
 use {
-    super::{
-        observe::{note_slot, seen_vote},
-        signer::NodeSigner,
-    },
+    super::{observe::seen_vote, signer::NodeSigner},
     crate::{
         exit::Failure,
         stage::{Progress, Stage},
@@ -164,7 +161,7 @@ impl GossipStage {
             .filter(|vote| verify_signatures(&vote.transaction).is_ok())
             .filter_map(|vote| seen_vote(&bank, &vote.transaction))
             .collect();
-        seen.iter().for_each(|(_, block)| note_slot(views, &bank, block.slot));
+        views.saw_votes(self.shared.clock.now(), &bank, &seen);
         if !seen.is_empty() {
             self.shared.writers.vote.offer(VoteInput::SeenVotes(seen));
         }

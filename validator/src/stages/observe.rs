@@ -1,14 +1,13 @@
 //! What the voter is told of blocks and of other voters: the votes a frozen bank holds, and votes seen on their way.
 
 use {
-    crate::views::Views,
     std::{
         collections::{HashMap, VecDeque},
-        sync::{Arc, atomic::Ordering::Relaxed},
+        sync::Arc,
     },
     tandem_bank::Bank,
     tandem_epoch::{VoteAccount, VoteState},
-    tandem_types::{BlockKey, Pubkey, Slot, VersionedTransaction},
+    tandem_types::{BlockKey, Pubkey, VersionedTransaction},
     tandem_vote::{FrozenBlock, LandedVote, Lockout, OurVote, TowerState, VoteTime},
     tandem_wire::vote_tx::ParsedVote,
 };
@@ -85,15 +84,6 @@ pub fn seen_vote(bank: &Bank, transaction: &VersionedTransaction) -> Option<(Pub
     (signed && vote.authorized_voter == *voter).then_some((vote.vote_account, BlockKey::new(slot, vote.hash)))
 }
 
-/// Takes note that the cluster has reached `slot`, unless the slot is absurd: one dishonest signer must not be able to
-/// make this node believe that it is hopelessly behind.
-pub fn note_slot(views: &Views, bank: &Bank, slot: Slot) {
-    let root = views.root.load(Relaxed).max(bank.slot());
-    if slot <= tandem_shred::max_slot(root, bank.epoch_schedule().slots_per_epoch) {
-        views.saw_slot(slot);
-    }
-}
-
 fn tower_of(state: &VoteState) -> TowerState {
     let lockout =
         |vote: &tandem_epoch::LandedVote| Lockout::new_with_confirmation_count(vote.slot, vote.confirmation_count);
@@ -127,14 +117,5 @@ mod tests {
         let ours = next.our_landed.expect("our account exists");
         assert!(Arc::ptr_eq(&ours.tower, &two.tower) && ours.timestamp.is_none());
         assert!(Observer::new(None).block(&child).our_landed.is_none());
-    }
-
-    #[test]
-    fn nobody_makes_us_believe_that_the_cluster_is_at_the_end_of_time() {
-        let (world, _, _) = world();
-        let tip = || world.shared.views.cluster_tip.load(Relaxed);
-        note_slot(&world.shared.views, &world.root, 300);
-        note_slot(&world.shared.views, &world.root, u64::MAX);
-        assert_eq!(tip(), 300);
     }
 }

@@ -165,7 +165,7 @@ impl RepairStage {
             known.insert(slot, found);
         }
         let tip = views.cluster_tip.load(Relaxed);
-        let highest = known.keys().next_back().copied().unwrap_or(root);
+        let highest = plan::newest_upto(&known, tip).unwrap_or(root);
         self.behind_since = (tip > highest).then(|| self.behind_since.unwrap_or(now));
         let behind_for = self.behind_since.map_or(Duration::ZERO, |since| now.since(since));
         let outlook = Outlook { root, tip, behind_for, wanted: &self.wanted };

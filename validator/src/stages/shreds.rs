@@ -82,7 +82,6 @@ impl ShredStage {
         for packet in packets {
             let Some(shred) = self.admission.admit(&views, bank, packet.bytes) else { continue };
             if self.deduper.admit(&shred) {
-                views.saw_slot(shred.slot());
                 shreds.push(shred);
             }
         }

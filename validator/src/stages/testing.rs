@@ -75,6 +75,7 @@ fn shared(genesis: &Genesis, root: &Arc<Bank>, ledger: LedgerReader, folder: &Te
         chain: Arc::new(ArcSwap::from_pointee(view)),
         root: Default::default(),
         cluster_tip: Default::default(),
+        reach: Default::default(),
         own_vote_seen: Default::default(),
         peers: ArcSwap::from_pointee(Vec::new()),
         contact: Arc::new(ArcSwap::from_pointee(contact)),

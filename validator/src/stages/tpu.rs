@@ -2,7 +2,7 @@
 //! also go to the voter.
 
 use {
-    super::observe::{note_slot, seen_vote},
+    super::observe::seen_vote,
     crate::{
         exit::Failure,
         stage::{Progress, Stage},
@@ -62,7 +62,7 @@ impl TpuStage {
         let views = &self.shared.views;
         let votes = verified.iter().filter(|verified| verified.is_vote);
         let seen: Vec<_> = votes.filter_map(|vote| seen_vote(bank, &vote.transaction)).collect();
-        seen.iter().for_each(|(_, block)| note_slot(views, bank, block.slot));
+        views.saw_votes(self.shared.clock.now(), bank, &seen);
         if !seen.is_empty() {
             self.shared.writers.vote.offer(VoteInput::SeenVotes(seen));
         }

@@ -37,9 +37,9 @@ impl Known {
 
 pub(super) struct Outlook<'a> {
     pub root: Slot,
-    /// The highest slot anyone named.
+    /// The slot the cluster has reached.
     pub tip: Slot,
-    /// How long it has been above every slot the ledger has shreds of.
+    /// How long nothing at it or up to it has come.
     pub behind_for: Duration,
     pub wanted: &'a BTreeSet<Slot>,
 }
@@ -86,8 +86,10 @@ pub(super) fn gaps(
     for slot in outlook.wanted.iter().filter(|slot| **slot > root && !known.contains_key(slot)) {
         gaps.insert(*slot, nothing_of(*slot));
     }
-    let end = connected.last().copied().unwrap_or(root);
-    let highest = known.keys().next_back().copied().unwrap_or(root);
+    // Nor does a block that one leader hangs on ours far ahead say that what lies between is here.
+    let upto = if outlook.tip > root { outlook.tip } else { Slot::MAX };
+    let end = connected.range(..=upto).next_back().copied().unwrap_or(root);
+    let highest = newest_upto(known, outlook.tip).unwrap_or(root);
     let mut ahead_to = lowest_missing.filter(|_| is_loose);
     let is_waiting = outlook.tip > highest && outlook.behind_for >= TURBINE_TIME;
     if is_waiting || outlook.tip > highest.saturating_add(BEHIND_MIN) {
@@ -108,6 +110,11 @@ pub(super) fn gaps(
         holes_left -= gap.missing.len();
     }
     plan
+}
+
+/// The newest slot that shreds came of, up to the cluster's tip: what a single leader signs for slots beyond it says nothing.
+pub(super) fn newest_upto(known: &BTreeMap<Slot, Known>, tip: Slot) -> Option<Slot> {
+    known.range(..=tip).next_back().map(|(slot, _)| *slot)
 }
 
 fn nothing_of(slot: Slot) -> SlotGap {
@@ -205,6 +212,11 @@ mod tests {
     fn a_late_node_asks_for_what_it_heard_of() {
         check(10, 15, "", &[], "11? 12? 13? 14? 15?^");
         check(10, 14, "", &[], "");
+    }
+
+    #[test]
+    fn shreds_of_a_far_slot_do_not_hide_that_nothing_comes() {
+        check(10, 15, "300<10!", &[], "11? 12? 13? 14? 15?^ 300[3]");
     }
 
     /// A joiner without stake, while whoever would send it the blocks is not there: nothing comes by itself, however little it is.

@@ -1,11 +1,11 @@
 use {
     super::*,
     crate::{
-        stages::testing::{World, leader, port, world},
+        stages::testing::{VOTE, World, leader, port, world},
         topology::Readers,
     },
     tandem_ledger::{Ledger, Source as From},
-    tandem_types::{Keypair, Pubkey},
+    tandem_types::{BlockKey, Hash, Keypair, Pubkey},
     tandem_wire::contact_info::{ContactInfo, Version},
 };
 
@@ -72,8 +72,9 @@ fn a_late_node_gets_the_blocks_it_missed_from_another() {
     }
     has.knows(&lacks);
     lacks.knows(&has);
-    // All it knows is that somebody voted for slot 9.
-    lacks.world.shared.views.saw_slot(9);
+    // All it knows is that the cluster votes for slot 9.
+    let voted = [(VOTE, BlockKey::new(9, Hash::default()))];
+    lacks.world.shared.views.saw_votes(Tick::ZERO, &lacks.world.root, &voted);
     let mut now = Tick::from_millis(1_000);
     let missing = |node: &Node| slots.iter().filter(|slot| !node.world.shared.views.ledger.is_complete(**slot)).count();
     for _ in 0..400 {
