@@ -2,6 +2,10 @@
 //!
 //! The rules are those of protocol.md 1.4 (agave ledger/src/blockstore.rs: check_insert_data_shred, check_insert_coding_shred,
 //! should_insert_data_shred, check_*_chained_merkle_root_consistency, v4.2). Signatures were verified before.
+//!
+//! Sets that are not chained to each other are kept, as agave keeps them: what that makes of the block hangs on features, which
+//! are not known here (`InsertReport::chain_broken`). Refused, they would be asked for again for ever, of a block that a cluster
+//! without those features votes for.
 
 use {
     crate::{
@@ -39,6 +43,9 @@ impl SlotInsert<'_> {
             Ok(()) => {
                 self.report.accepted += 1;
                 let set = shred.fec_set_index();
+                if self.breaks_chain(&shred) {
+                    self.report.chain_broken.insert(shred.slot());
+                }
                 self.accept(shred, source);
                 self.try_recover(set);
             }
@@ -56,28 +63,22 @@ impl SlotInsert<'_> {
 
     fn check_set(&self, shred: &Shred) -> Result<(), Refusal> {
         let first = shred.fec_set_index();
-        if let Some(set) = self.state.sets.get(&first) {
-            if set.root != shred.merkle_root() {
-                return Err(Refusal::Conflict(ConflictKind::Root, self.any_of_set(first)));
-            }
-            // The set's other shreds passed the chain checks already.
-            return Ok(());
-        }
-        let before = first.checked_sub(SET);
-        if let Some(before) =
-            before.filter(|before| self.chain_is_broken(*before, |set| set.root != shred.chained_root()))
-        {
-            return Err(Refusal::Conflict(ConflictKind::Chain, self.any_of_set(before)));
-        }
-        let after = first.saturating_add(SET);
-        if self.chain_is_broken(after, |set| set.chained != shred.merkle_root()) {
-            return Err(Refusal::Conflict(ConflictKind::Chain, self.any_of_set(after)));
+        if self.state.sets.get(&first).is_some_and(|set| set.root != shred.merkle_root()) {
+            return Err(Refusal::Conflict(ConflictKind::Root, self.any_of_set(first)));
         }
         Ok(())
     }
 
-    fn chain_is_broken(&self, set: u32, broken: impl Fn(&crate::state::SetState) -> bool) -> bool {
-        self.state.sets.get(&set).is_some_and(broken)
+    /// Whether the first shred of its set shows that the set does not fit the one before it, or the one after it. The set's
+    /// other shreds have its root, and so would show nothing else.
+    fn breaks_chain(&self, shred: &Shred) -> bool {
+        let sets = &self.state.sets;
+        let first = shred.fec_set_index();
+        let before = first.checked_sub(SET).and_then(|before| sets.get(&before));
+        let after = sets.get(&first.saturating_add(SET));
+        !sets.contains_key(&first)
+            && (before.is_some_and(|set| set.root != shred.chained_root())
+                || after.is_some_and(|set| set.chained != shred.merkle_root()))
     }
 
     fn check_data(&self, shred: &Shred) -> Result<(), Refusal> {
@@ -142,7 +143,6 @@ impl SlotInsert<'_> {
                 self.report.reject(match kind {
                     ConflictKind::Root => Rejection::ConflictRoot,
                     ConflictKind::LastIndex => Rejection::ConflictLastIndex,
-                    ConflictKind::Chain => Rejection::ConflictChain,
                 });
                 if let Some(held) = held
                     && self.told.insert((shred.slot(), kind))

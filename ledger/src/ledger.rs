@@ -141,7 +141,7 @@ impl Ledger {
         let (data, code): (Vec<_>, Vec<_>) = shreds.into_iter().partition(Shred::is_data);
         let mut report = self.insert(data, Source::Own, now)?;
         report.unneeded += code.len();
-        match report.rejected_count() + report.duplicates {
+        match report.rejected_count() + report.duplicates + report.chain_broken.len() {
             0 => Ok(report),
             refused => Err(LedgerError::OwnShredsRefused { slot, refused }),
         }

@@ -1,6 +1,10 @@
 //! What came of an insert.
 
-use {std::collections::BTreeMap, tandem_shred::Shred, tandem_types::Slot};
+use {
+    std::collections::{BTreeMap, BTreeSet},
+    tandem_shred::Shred,
+    tandem_types::Slot,
+};
 
 #[derive(Clone, Debug, Default)]
 pub struct InsertReport {
@@ -14,6 +18,9 @@ pub struct InsertReport {
     /// Slots that got data shreds, ascending.
     pub slots: Vec<Progress>,
     pub conflicts: Vec<DuplicateEvidence>,
+    /// Slots with a set that is not chained to its neighbour. It is kept; where features say so, the block is dead (agave
+    /// core/src/window_service.rs: run_check_duplicate, v4.2). Agave has no gossip proof for this either.
+    pub chain_broken: BTreeSet<Slot>,
     pub rejected: BTreeMap<Rejection, usize>,
 }
 
@@ -44,8 +51,6 @@ pub enum ConflictKind {
     Root,
     /// A shred behind the last one, or a last one before others.
     LastIndex,
-    /// A set not chained to the one before it. Agave has no gossip proof for this one; it marks the slot dead.
-    Chain,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -58,7 +63,6 @@ pub enum Rejection {
     Parent,
     ConflictRoot,
     ConflictLastIndex,
-    ConflictChain,
     /// A whole set whose code does not fit its data; counted once a set.
     Unrecoverable,
 }

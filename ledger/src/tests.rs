@@ -6,7 +6,7 @@ use {
         *,
     },
     proptest::prelude::*,
-    std::{fs, path::Path},
+    std::{collections::BTreeSet, fs, path::Path},
     tandem_shred::{Shred, Shredded},
     tandem_types::{BlockId, Hash, Slot, UnixMillis},
 };
@@ -193,16 +193,25 @@ fn two_versions_of_a_set_are_evidence_once() {
 }
 
 #[test]
-fn a_set_must_be_chained_to_its_neighbours() {
+fn a_set_that_is_not_chained_to_its_neighbours_is_kept_and_told() {
     let (one, two) = (testing::version_of(10, 9, 3, 1), testing::version_of(10, 9, 3, 2));
     for (held, new) in [(&one.data[5], &two.data[40]), (&two.data[40], &one.data[5]), (&two.code[40], &one.code[5])] {
         let mut run = Run::new();
         run.insert([held.clone()]);
         let report = run.insert([new.clone()]);
-        assert_eq!(report.rejected[&Rejection::ConflictChain], 1);
-        assert_eq!(report.conflicts[0].kind, ConflictKind::Chain);
-        assert_eq!(&report.conflicts[0].shred1, held);
+        assert_eq!((report.accepted, report.rejected_count()), (1, 0));
+        assert_eq!(report.chain_broken, BTreeSet::from([10]));
+        assert!(report.conflicts.is_empty(), "there is no proof of this in gossip");
     }
+    // Such a block becomes whole: nothing of it is asked for again and again.
+    let mixed = [&one.data[..32], &two.data[32..]].concat();
+    let mut run = Run::new();
+    assert!(run.insert(mixed[..40].to_vec()).chain_broken.contains(&10));
+    assert!(run.insert(mixed[40..].to_vec()).chain_broken.is_empty(), "the other shreds of the set say nothing new");
+    assert!(run.reader().is_complete(10));
+    assert!(run.insert(mixed).chain_broken.is_empty());
+    let mut run = Run::new();
+    assert!(run.insert(all(&one)).chain_broken.is_empty(), "a good block");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //!   seen 2<1             a shred of 2 that names 1 as parent      own 5<4      our producer makes 5
 //!   ready 2:3  2:3.      components before 3 are there (all)      executed 2:3
 //!   frozen 2  2'         with this hash (2' is another)           failed 2     agreed 2'
-//!   root 2               prefer 2
+//!   root 2               prefer 2                                 condemned 2  the ledger says it is not valid
 //!   line => begin 2<1, execute 2 0..3, finish 2        exactly these effects, in this order (`nothing`: none)
 //! ```
 
@@ -46,6 +46,7 @@ fn event(verb: &str, text: &str) -> Event {
         "ready" => Event::Ready { slot: named, upto, complete: text.ends_with('.') },
         "executed" => Event::Executed { slot: named, through: upto },
         "frozen" => Event::Frozen { slot: number(text), hash: hash(text) },
+        "condemned" => Event::Condemned { slot: number(text), reason: "bad".into() },
         "failed" => Event::Failed { slot: number(text), reason: "bad".into() },
         "agreed" => Event::DuplicateConfirmed { slot: number(text), hash: hash(text) },
         "root" => Event::Root(number(text)),
@@ -340,6 +341,41 @@ fn contradictions_are_ignored() {
         frozen 2      => ignored 2 Unexpected
         failed 7      => ignored 7 Unexpected
         ready 0:1     => ignored 0 Rooted
+        ",
+    );
+}
+
+#[test]
+fn what_the_ledger_condemns_is_not_executed() {
+    check(
+        "
+        seen 1<0
+        condemned 1    => dead 1
+        ready 1:3.     => nothing
+        seen 2<1
+        ready 2:1.     => nothing
+        condemned 1    => ignored 1 Unexpected
+        agreed 1       => drop 1, dump for 1
+        seen 1<0
+        ready 1:2.     => begin 1<0, execute 1 0..2.
+        ",
+    );
+}
+
+#[test]
+fn a_block_condemned_while_it_is_executed_ends_there() {
+    check(
+        "
+        seen 1<0
+        ready 1:1      => begin 1<0, execute 1 0..1
+        condemned 1    => dead 1
+        executed 1:1   => nothing
+        ready 1:3.     => nothing
+        seen 3<0
+        ready 3:1.     => begin 3<0, execute 3 0..1.
+        executed 3:1   => finish 3
+        frozen 3       => nothing
+        condemned 3 7  => ignored 3 Unexpected, ignored 7 Unexpected
         ",
     );
 }

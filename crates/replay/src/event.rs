@@ -28,6 +28,8 @@ pub enum Event {
     Frozen { slot: Slot, hash: Hash },
     /// The answer to `Execute` or `Finish`, or our producer gave up.
     Failed { slot: Slot, reason: String },
+    /// The ledger says that the block is not valid, whatever executing it would give.
+    Condemned { slot: Slot, reason: String },
     /// Our producer makes this block: it is not replayed, and comes as `Frozen`.
     OwnBlock { slot: Slot, parent: Slot },
     /// This frozen block is the root now.

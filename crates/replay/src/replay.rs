@@ -55,6 +55,7 @@ impl Replay {
             Event::Executed { slot, through } => self.handle_executed(slot, through, out),
             Event::Frozen { slot, hash } => self.handle_frozen(slot, hash, out),
             Event::Failed { slot, reason } => self.handle_failed(slot, reason, out),
+            Event::Condemned { slot, reason } => self.handle_condemned(slot, reason, out),
             Event::OwnBlock { slot, parent } => self.handle_own_block(slot, parent, out),
             Event::Root(slot) => self.handle_root(slot, out),
             Event::Prefer(slot) => self.preferred = Some(slot),
@@ -215,6 +216,25 @@ impl Replay {
             }
         }
         self.busy.remove(&slot);
+        self.refresh(slot);
+        out.push(Effect::Dead { slot });
+        if self.agreed.contains_key(&slot) {
+            self.dump(slot, out);
+        }
+    }
+
+    /// A block that is frozen stays (agave: set_dead_slot reaches only blocks still in replay), and one that is dead is so.
+    fn handle_condemned(&mut self, slot: Slot, reason: String, out: &mut Vec<Effect>) {
+        match self.tree.get_mut(slot) {
+            // An answer that is outstanding is stale when it comes: `busy` remembers it.
+            Some(node) if matches!(node.state, State::Incomplete | State::Executing { .. }) => {
+                node.state = State::Dead(reason);
+            }
+            Some(_) | None => {
+                out.push(ignored(slot, Ignored::Unexpected));
+                return;
+            }
+        }
         self.refresh(slot);
         out.push(Effect::Dead { slot });
         if self.agreed.contains_key(&slot) {

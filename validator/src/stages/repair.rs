@@ -310,6 +310,10 @@ fn look_at(ledger: &LedgerReader, slot: Slot, wall: UnixMillis, complete: &mut B
         return Some(Known::complete(parent, age));
     }
     complete.remove(&slot);
+    // Of a dead block nothing more is wanted; another version of it is when the cluster has agreed on that one (`Dump`).
+    if ledger.is_dead(slot) {
+        return Some(Known::complete(parent, age));
+    }
     // A block in the making here lacks nothing. One that an earlier life of this node left behind does, and is older.
     if ledger.is_own(slot) && age < OWN_BLOCK_AGE {
         return Some(Known::complete(parent, age));

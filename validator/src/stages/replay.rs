@@ -109,6 +109,10 @@ impl ReplayStage {
     fn take_progress(&mut self, progress: tandem_ledger::Progress) {
         let tandem_ledger::Progress { slot, parent, components, complete } = progress;
         self.handle(Event::Seen { slot, parent });
+        // Found dead in an earlier life, or by what its shreds alone show.
+        if self.shared.views.ledger.is_dead(slot) {
+            self.handle(Event::Condemned { slot, reason: "it is marked dead in the ledger".into() });
+        }
         let upto = u32::try_from(components).unwrap_or(u32::MAX);
         self.handle(Event::Ready { slot, upto, complete: complete.is_some() });
     }

@@ -12,7 +12,8 @@ use {
         stage::{Progress, Stage},
         topology::{GossipCommand, ProducerInput, ReplayInput, Shared, ShredInput, VoteInput},
     },
-    admission::Admission,
+    admission::{Admission, is_in_force},
+    agave_feature_set::{validate_chained_block_id, validate_chained_block_id_2},
     std::{collections::BTreeMap, error::Error as _, time::Duration},
     tandem_bank::Bank,
     tandem_env::{Rx, wall_clock},
@@ -114,7 +115,34 @@ impl ShredStage {
             self.tell_duplicate(evidence)?;
         }
         self.progress.extend(report.slots.into_iter().map(|progress| (progress.slot, progress)));
+        for slot in report.chain_broken {
+            self.judge_chain(slot)?;
+        }
         Ok(report.recovered)
+    }
+
+    /// A set of the block is not chained to the one before it (agave core/src/window_service.rs: run_check_duplicate, v4.2:
+    /// ChainedMerkleRootConflict, FixedFECChainedMerkleRootConflict).
+    fn judge_chain(&mut self, slot: Slot) -> Result<(), Failure> {
+        let views = self.shared.views.clone();
+        let bank = views.chain.load().processed.clone();
+        views.counters.add("shred_chains_broken", 1);
+        let rules = [validate_chained_block_id::id(), validate_chained_block_id_2::id()];
+        if !rules.iter().any(|rule| is_in_force(&bank, rule, slot)) || views.ledger.is_dead(slot) {
+            return Ok(());
+        }
+        tracing::warn!(slot, "the leader's shreds do not follow from each other: the block is dead");
+        self.ledger.mark_dead(slot).map_err(broken)?;
+        // Replay sees the mark with the next word of the slot, and there may be none.
+        if let Some(parent) = views.ledger.slot_meta(slot).and_then(|meta| meta.parent) {
+            self.progress.entry(slot).or_insert(tandem_ledger::Progress {
+                slot,
+                parent,
+                components: 0,
+                complete: None,
+            });
+        }
+        Ok(())
     }
 
     fn tell_duplicate(&self, evidence: DuplicateEvidence) -> Result<(), Failure> {
@@ -128,8 +156,6 @@ impl ShredStage {
                 self.shared.writers.gossip.send(GossipCommand::Publish(publication)).map_err(stopping)?;
                 self.shared.writers.vote.send(VoteInput::DuplicateSlot(slot)).map_err(stopping)
             }
-            // No proof of this kind exists in gossip; the shred that does not fit is not kept, so the block never completes.
-            ConflictKind::Chain => Ok(()),
         }
     }
 

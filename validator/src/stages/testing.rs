@@ -43,6 +43,11 @@ pub fn leader() -> Keypair {
 
 /// The ledger goes to the shred stage, or is filled by the test; of the links a stage takes its own.
 pub fn world() -> (World, Readers, Ledger) {
+    world_of(|_| {})
+}
+
+/// With another plan of the genesis.
+pub fn world_of(change: impl FnOnce(&mut DevelopmentGenesis)) -> (World, Readers, Ledger) {
     let identity = leader().pubkey();
     let spec = ValidatorSpec {
         identity,
@@ -54,6 +59,7 @@ pub fn world() -> (World, Readers, Ledger) {
     };
     let mut plan = DevelopmentGenesis::new(1_700_000_000, Pubkey::new_from_array([34; 32]), 1 << 40, vec![spec]);
     plan.ticks_per_slot = TICKS;
+    change(&mut plan);
     let genesis = plan.build().expect("a genesis");
     let root = Bank::from_genesis(&genesis.config, genesis.hash).expect("a first bank");
     let slot_zero = genesis.slot_zero();

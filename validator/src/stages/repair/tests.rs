@@ -91,3 +91,26 @@ fn a_late_node_gets_the_blocks_it_missed_from_another() {
     assert!(came >= 7 * 32 && asked < 2 * came, "{asked} questions for {came} shreds");
     assert!(!lacks.world.shared.views.ledger.has_shreds(3), "what never was cannot be had");
 }
+
+#[test]
+fn nothing_more_is_asked_for_of_a_dead_block() {
+    let (mut has, mut lacks) = (Node::new(leader()), Node::new(Keypair::new_from_array([51; 32])));
+    let block = has.world.block(1);
+    has.knows(&lacks);
+    lacks.knows(&has);
+    lacks.ledger.insert(block.data[..20].to_vec(), From::Turbine, wall_clock()).expect("a disk");
+    let mut now = Tick::from_millis(1_000);
+    let mut asked = |lacks: &mut Node| {
+        let before = lacks.world.count("repair_requests_sent");
+        for _ in 0..100 {
+            now = now + Duration::from_millis(10);
+            lacks.step(now);
+            has.step(now);
+        }
+        lacks.world.count("repair_requests_sent") - before
+    };
+    assert!(asked(&mut lacks) > 0, "twelve shreds are missing");
+    lacks.ledger.mark_dead(1).expect("a disk");
+    asked(&mut lacks);
+    assert_eq!(asked(&mut lacks), 0);
+}

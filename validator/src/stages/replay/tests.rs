@@ -116,6 +116,20 @@ fn blocks_that_break_a_rule_are_dead_and_told_why() {
 }
 
 #[test]
+fn a_block_marked_dead_in_the_ledger_is_not_executed_whatever_it_holds() {
+    let mut case = Case::new();
+    let one = case.world.block(1);
+    case.insert(&one);
+    case.ledger.mark_dead(1).expect("a disk");
+    // At a start, and with the next word of the slot.
+    let mut stage = case.run();
+    let progress = tandem_ledger::Progress { slot: 1, parent: 0, components: 1, complete: Some(31) };
+    case.tell(&mut stage, ReplayInput::Progress(progress));
+    assert_eq!(case.facts(), ["dead 1"]);
+    assert!(case.frozen().is_empty());
+}
+
+#[test]
 fn a_root_ends_the_other_forks() {
     let mut case = Case::new();
     let (one, two) = (case.world.block(1), case.world.block(2));

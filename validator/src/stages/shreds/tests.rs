@@ -1,7 +1,7 @@
 use {
     super::*,
     crate::{
-        stages::testing::{World, leader, port, received, settle, world},
+        stages::testing::{World, leader, port, received, settle, world, world_of},
         topology::Readers,
     },
     std::sync::Arc,
@@ -25,7 +25,10 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let (world, readers, ledger) = world();
+        Self::in_world(world())
+    }
+
+    fn in_world((world, readers, ledger): (World, Readers, Ledger)) -> Self {
         let peer = port();
         let mut contact = ContactInfo::new(Pubkey::new_from_array([41; 32]), 1, 1, Version::default());
         contact.set_socket(SocketTag::Tvu, peer.local_addr()).expect("a socket");
@@ -137,6 +140,56 @@ fn two_versions_become_a_proof_in_gossip() {
     let holds = crate::stages::gossip::proves(&proof, 1, case.world.genesis.shred_version, &leader().pubkey());
     assert!(holds, "others must be able to believe it");
     assert!(case.vote.is_empty() && case.gossip.is_empty(), "said once");
+}
+
+/// The second set is of another version than the first: each is signed, and they do not follow from each other.
+fn block_of_two_versions(world: &World, slot: Slot) -> Vec<Shred> {
+    let entry =
+        |hash| tandem_entry::Entry { num_hashes: 1, hash: Hash::new_from_array([hash; 32]), transactions: vec![] };
+    let version = |hash| {
+        let entries: Vec<_> = (0..1_000).map(|_| entry(hash)).collect();
+        world.shred(slot, slot - 1, world.root_id(), &entries, true).data
+    };
+    let (one, two) = (version(1), version(2));
+    assert!(one.len() == 64 && two.len() == 64, "two sets each");
+    [&one[..32], &two[32..]].concat()
+}
+
+#[test]
+fn a_block_whose_sets_are_not_chained_is_dead_where_features_say_so() {
+    let mut case = Case::in_world(world_of(|plan| plan.slots_per_epoch = 32));
+    case.follow();
+    // Active from genesis, so in force from epoch 1 on.
+    for (slot, dies) in [(20, false), (40, true)] {
+        let block = block_of_two_versions(&case.world, slot);
+        case.turbine(&block);
+        let ledger = &case.world.shared.views.ledger;
+        assert!(ledger.is_complete(slot), "nothing of slot {slot} is asked for again");
+        assert_eq!(ledger.is_dead(slot), dies, "slot {slot}");
+    }
+    assert_eq!(case.world.count("shred_chains_broken"), 2);
+    assert!(case.vote.is_empty() && case.gossip.is_empty(), "it is no proof of two versions");
+    // Told as soon as both sets have a shred.
+    let mut case = Case::in_world(world_of(|plan| plan.slots_per_epoch = 32));
+    case.follow();
+    let block = block_of_two_versions(&case.world, 40);
+    case.turbine(&block[31..33]);
+    let Some(ReplayInput::Progress(progress)) = case.replay.pop() else { panic!("replay must look at it") };
+    assert_eq!(progress.slot, 40);
+    assert!(case.world.shared.views.ledger.is_dead(40));
+}
+
+#[test]
+fn without_the_features_a_block_whose_sets_are_not_chained_lives() {
+    let mut case = Case::in_world(world_of(|plan| {
+        plan.slots_per_epoch = 32;
+        plan.deactivated_features.extend([validate_chained_block_id::id(), validate_chained_block_id_2::id()]);
+    }));
+    case.follow();
+    let block = block_of_two_versions(&case.world, 40);
+    case.turbine(&block);
+    let ledger = &case.world.shared.views.ledger;
+    assert!(ledger.is_complete(40) && !ledger.is_dead(40));
 }
 
 #[test]
