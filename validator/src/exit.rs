@@ -13,6 +13,7 @@ pub enum Status {
     Fenced = 7,
     StoreLost = 8,
     TowerMissing = 9,
+    Twin = 10,
 }
 
 impl Status {
@@ -25,6 +26,7 @@ impl Status {
             7 => Status::Fenced,
             8 => Status::StoreLost,
             9 => Status::TowerMissing,
+            10 => Status::Twin,
             _ => Status::Failed,
         }
     }
@@ -121,6 +123,7 @@ mod tests {
             assert_eq!(Status::from_code(status as u8), status);
         }
         assert_eq!(Status::from_code(Status::TowerMissing as u8), Status::TowerMissing);
+        assert_eq!(Status::from_code(Status::Twin as u8), Status::Twin);
         assert_eq!(Status::from_code(77), Status::Failed);
     }
 }

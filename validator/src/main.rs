@@ -11,6 +11,7 @@ mod exit;
 mod failover;
 mod logging;
 mod node;
+mod own_votes;
 mod pki;
 mod release;
 mod rpc_client;

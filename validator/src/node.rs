@@ -3,6 +3,7 @@
 mod chain;
 mod contacts;
 mod failover;
+mod last_store;
 mod metrics;
 mod rpc;
 pub(crate) mod runs;
@@ -106,6 +107,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         cluster_tip: AtomicU64::new(0),
         reach: Default::default(),
         own_vote_seen: AtomicU64::new(0),
+        own_votes: Default::default(),
         peers: ArcSwap::from_pointee(Vec::new()),
         contact: Arc::new(ArcSwap::from_pointee(contact)),
         identity: Arc::new(ArcSwap::from_pointee(vault.node().pubkey())),
@@ -381,7 +383,7 @@ fn role_config_of(config: &Config, role: Role) -> role_config::Config {
         intent_deadline: config.roles.intent_deadline,
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
         replay_deadline: Duration::from_secs(2),
-        chain_tower_hold_slots: 64,
+        chain_tower_hold_slots: role_config::CHAIN_TOWER_HOLD_SLOTS,
         standby_poll: Duration::from_secs(1),
         release_poll: Duration::from_millis(25),
     }

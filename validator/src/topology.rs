@@ -195,7 +195,9 @@ pub enum RoleInput {
     Quarantine {
         reason: String,
     },
-    SeenElsewhere,
+    SeenElsewhere {
+        alive: bool,
+    },
     Failover(FailoverInput),
 }
 

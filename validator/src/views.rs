@@ -1,7 +1,7 @@
 //! What the stages publish for everybody: immutable values, replaced whole by their one writer.
 
 use {
-    crate::{release::ReleaseRecorder, status::NodeStatus, vote_path::VotePath},
+    crate::{own_votes::OwnVotes, release::ReleaseRecorder, status::NodeStatus, vote_path::VotePath},
     arc_swap::ArcSwap,
     std::{
         collections::{BTreeMap, HashMap},
@@ -31,6 +31,8 @@ pub struct Views {
     pub reach: Mutex<Reach>,
     /// Newest vote of our vote account seen in gossip or on the vote port; written by the vote stage.
     pub own_vote_seen: AtomicU64,
+    /// Votes this process released; written by the promise stage.
+    pub own_votes: OwnVotes,
     /// The other nodes; written by the gossip stage.
     pub peers: ArcSwap<Vec<ContactInfo>>,
     /// Ourselves as we announce it; written by the gossip stage.

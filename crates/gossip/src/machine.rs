@@ -66,9 +66,19 @@ pub struct Gossip {
     /// Addresses that get our contact info soon (see `config::GREET_AFTER`).
     greetings: VecDeque<(Tick, SocketAddr)>,
     at: Deadlines,
-    elsewhere_told_at: Option<Tick>,
+    elsewhere: Option<Elsewhere>,
     /// The wall clock of the last event, for readers.
     wall: UnixMillis,
+}
+
+/// A later instance of our own identity, at another address.
+#[derive(Clone, Copy)]
+struct Elsewhere {
+    outset: u64,
+    /// The time of its record when it was first seen.
+    first: UnixMillis,
+    alive: bool,
+    told_at: Tick,
 }
 
 /// When each regular duty is due.
@@ -126,7 +136,7 @@ impl Gossip {
                 swept: None,
                 entrypoint: Tick::ZERO,
             },
-            elsewhere_told_at: None,
+            elsewhere: None,
             wall: UnixMillis(0),
         }
     }

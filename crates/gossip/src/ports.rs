@@ -55,7 +55,7 @@ pub enum Effect {
         to: SocketAddr,
         bytes: Vec<u8>,
     },
-    /// Votes of others, new to us. The gossip records are verified; the transactions inside are not.
+    /// Votes that others published, new to us; under our own name too. The gossip records are verified; the transactions inside are not.
     Votes(Vec<GossipVote>),
     /// A node appeared, left, or changed an address.
     ContactsChanged,
@@ -65,9 +65,11 @@ pub enum Effect {
         slot: Slot,
         proof: DuplicateProof,
     },
-    /// Our identity runs elsewhere and began later than we did. A hint: the owner is decided elsewhere.
+    /// Our identity runs elsewhere and began later than we did. A hint: the owner is decided elsewhere. `alive`: it has
+    /// renewed its record since it was first seen.
     IdentityElsewhere {
         outset: u64,
+        alive: bool,
         contact: Box<ContactInfo>,
     },
     /// The shred version was 0 and an entrypoint has told it.

@@ -26,6 +26,11 @@ pub enum OnLoss {
     Standby,
 }
 
+/// How long nothing is signed where only the chain's tower is known. Votes that the chain has never seen may be out. A voter that is
+/// alone on its fork stacks no more than eight of them: the ninth needs two thirds of the stake at its depth (agave
+/// consensus.rs: VOTE_THRESHOLD_DEPTH). The deepest of eight is locked for 2^8 = 256 slots; twice that is beyond doubt.
+pub const CHAIN_TOWER_HOLD_SLOTS: u64 = 512;
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     pub role: ConfiguredRole,
@@ -46,7 +51,7 @@ pub struct Config {
     /// lockouts have passed instead.
     pub replay_deadline: Duration,
     /// Without any tower but with votes on chain: do not vote before the tip has moved this far past where it was at
-    /// the claim. Votes the chain has not seen may be out, and this many slots outlast the lockouts of the newest.
+    /// the claim, or past any newer vote that lands meanwhile. See [`CHAIN_TOWER_HOLD_SLOTS`].
     pub chain_tower_hold_slots: u64,
     /// How often a standby looks at the store, and how long it waits after a failure.
     pub standby_poll: Duration,

@@ -93,8 +93,17 @@ pub enum Event {
     ReleaseFailed {
         reason: String,
     },
-    /// Our identity appeared in gossip from elsewhere with a newer start. A hint.
-    SeenElsewhere,
+    /// Our identity appeared in gossip from elsewhere with a newer start. A hint. `alive`: it has spoken again since, so
+    /// that it is no echo of an earlier run.
+    SeenElsewhere {
+        alive: bool,
+    },
+    /// A vote of the vote account, rightly signed, that this process did not release. `voter_stopped`: it is newer than
+    /// the voter's tower, so that the voter decides nothing any more.
+    VoteElsewhere {
+        slot: Slot,
+        voter_stopped: bool,
+    },
     Shutdown,
     /// `next_deadline` has passed.
     Timer,
@@ -211,6 +220,10 @@ pub enum Effect {
     SwitchNodeIdentity(NodeIdentity),
     /// Announce ourselves in gossip with a newer start.
     Reannounce,
+    /// Nothing changes, but an operator must hear of it at once.
+    Alarm {
+        reason: String,
+    },
     Reply {
         request: RequestId,
         outcome: Result<HandoverReport, Refused>,
@@ -284,6 +297,8 @@ pub enum RefusedKind {
     NoAuthorizedVoter,
     TowerMissing,
     Quarantined,
+    /// Somebody else votes or speaks for the identity, and does not share our store.
+    Twin,
     TakenMeanwhile,
     StoreUnavailable,
     Unresolved,
@@ -296,6 +311,7 @@ impl RefusedKind {
             Self::TowerMissing => ExitStatus::TowerMissing,
             Self::StoreUnavailable => ExitStatus::StoreLost,
             Self::Unresolved => ExitStatus::TimedOut,
+            Self::Twin => ExitStatus::Twin,
             Self::Busy
             | Self::NotCaughtUp
             | Self::WrongVoteAccount

@@ -13,6 +13,8 @@ pub enum ExitStatus {
     Fenced = 7,
     StoreLost = 8,
     TowerMissing = 9,
+    /// Somebody else speaks for the identity without sharing this node's store.
+    Twin = 10,
 }
 
 impl ExitStatus {

@@ -16,7 +16,7 @@ use {
         records::{IntentRecord, OwnerRecord, Record},
     },
     tandem_types::{BlockKey, Hash, Signer, Slot, mutant::mutant},
-    tandem_vote::{Adopted, DecisionKind, Effect as VoteEffect, Event as VoteEvent, Lockout},
+    tandem_vote::{Adopted, DecisionKind, Effect as VoteEffect, Event as VoteEvent, Lockout, Quarantine},
 };
 
 impl World {
@@ -151,6 +151,7 @@ impl World {
                 return Some(Event::NodeIdentitySwitched(to));
             }
             Effect::Reannounce => {}
+            Effect::Alarm { .. } => self.count("alarms"),
             Effect::Reply { request, outcome } => {
                 let life = self.life(node)?;
                 if !life.requests.remove(&request) {
@@ -501,7 +502,14 @@ impl World {
                 if let Some(life) = self.life(node) {
                     life.seen.quarantined = true;
                 }
-                self.post(node, What::Role(RoleInput::Quarantine { reason }));
+                let told = match quarantine {
+                    Quarantine::ChainAhead { on_chain: slot, .. }
+                    | Quarantine::GossipAhead { seen: BlockKey { slot, .. }, .. } => {
+                        RoleInput::Event(Event::VoteElsewhere { slot, voter_stopped: true })
+                    }
+                    Quarantine::Malformed(_) => RoleInput::Quarantine { reason },
+                };
+                self.post(node, What::Role(told));
             }
             VoteEffect::Held(_) => self.count("votes held"),
             VoteEffect::OptimisticallyConfirmed(_)

@@ -73,6 +73,11 @@ pub struct RunArgs {
     #[command(flatten)]
     pub store: StoreArgs,
 
+    /// Allow a file store for an identity that was last used with etcd in this ledger folder: no machine uses that etcd for
+    /// it any more, and its tower was brought here
+    #[arg(long)]
+    pub leave_etcd: bool,
+
     /// How long a record is retried before the store counts as lost, in milliseconds (an etcd leader change takes 1-2 s)
     #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     pub etcd_write_timeout: u64,

@@ -36,6 +36,8 @@ pub struct Config {
     pub expected_genesis_hash: Option<Hash>,
     pub expected_shred_version: Option<u16>,
     pub tower_storage: TowerStorage,
+    /// Go from etcd to a file store, in a ledger folder that knows of the etcd.
+    pub leave_etcd: bool,
     pub roles: Roles,
     /// `--failover auto`, with its priority.
     pub auto: Option<u8>,
@@ -97,6 +99,7 @@ impl Config {
             expected_genesis_hash: args.expected_genesis_hash.as_deref().map(genesis_hash).transpose()?,
             expected_shred_version: args.expected_shred_version,
             tower_storage: TowerStorage::new(&ledger, &args.store)?,
+            leave_etcd: args.leave_etcd,
             auto: auto(args)?,
             roles,
             log: args.log.clone().filter(|path| path != Path::new("-")),

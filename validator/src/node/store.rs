@@ -1,7 +1,7 @@
 //! The promise store's place: a locked folder, or etcd.
 
 use {
-    super::watch,
+    super::{last_store, watch},
     crate::{
         config::{Config, TowerStorage},
         exit::{Failure, Status},
@@ -92,7 +92,13 @@ impl Store {
                 Store::Etcd { kv: kv.clone(), mirror_agave_keys: *mirror_agave_keys }
             }
         };
+        let (ledger, leave_etcd) = (config.ledger.clone(), config.leave_etcd);
         Box::new(move |identity| {
+            let kind = match &place {
+                Store::File(_) => last_store::Kind::File,
+                Store::Etcd { .. } => last_store::Kind::Etcd,
+            };
+            last_store::check(&ledger, identity, kind, leave_etcd)?;
             let kv: Box<dyn Kv> = match &place {
                 Store::File(folder) => {
                     let mut kv = FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?;

@@ -2,7 +2,10 @@
 //! others go out.
 
 use {
-    super::{observe::seen_vote, signer::NodeSigner},
+    super::{
+        observe::{note_own_vote, seen_vote},
+        signer::NodeSigner,
+    },
     crate::{
         exit::Failure,
         stage::{Progress, Stage},
@@ -128,9 +131,9 @@ impl GossipStage {
                 Effect::Votes(votes) => self.votes(votes),
                 Effect::ContactsChanged => self.publish_contacts(),
                 Effect::DuplicateProof { slot, proof, .. } => self.duplicate(slot, &proof)?,
-                Effect::IdentityElsewhere { contact, .. } => {
-                    tracing::warn!(identity = %contact.pubkey, gossip = ?contact.gossip(), "our identity is in gossip from elsewhere");
-                    self.shared.writers.role.send(RoleInput::SeenElsewhere).map_err(stopping)?;
+                Effect::IdentityElsewhere { contact, alive, .. } => {
+                    tracing::warn!(identity = %contact.pubkey, alive, gossip = ?contact.gossip(), "our identity is in gossip from elsewhere");
+                    self.shared.writers.role.send(RoleInput::SeenElsewhere { alive }).map_err(stopping)?;
                 }
                 Effect::ShredVersionLearned(version) => {
                     tracing::warn!(
@@ -159,7 +162,11 @@ impl GossipStage {
         let seen: Vec<_> = votes
             .par_iter()
             .filter(|vote| verify_signatures(&vote.transaction).is_ok())
-            .filter_map(|vote| seen_vote(&bank, &vote.transaction))
+            .filter_map(|vote| {
+                let seen = seen_vote(&bank, &vote.transaction)?;
+                note_own_vote(&self.shared, &seen, &vote.transaction);
+                Some(seen)
+            })
             .collect();
         views.saw_votes(self.shared.clock.now(), &bank, &seen);
         if !seen.is_empty() {

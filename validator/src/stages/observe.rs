@@ -1,12 +1,14 @@
 //! What the voter is told of blocks and of other voters: the votes a frozen bank holds, and votes seen on their way.
 
 use {
+    crate::topology::{RoleInput, Shared},
     std::{
         collections::{HashMap, VecDeque},
         sync::Arc,
     },
     tandem_bank::Bank,
     tandem_epoch::{VoteAccount, VoteState},
+    tandem_role::event::Event as RoleEvent,
     tandem_types::{BlockKey, Pubkey, VersionedTransaction},
     tandem_vote::{FrozenBlock, LandedVote, Lockout, OurVote, TowerState, VoteTime},
     tandem_wire::vote_tx::ParsedVote,
@@ -82,6 +84,21 @@ pub fn seen_vote(bank: &Bank, transaction: &VersionedTransaction) -> Option<(Pub
     let signers = usize::from(transaction.message.header().num_required_signatures);
     let signed = transaction.message.static_account_keys().iter().take(signers).any(|key| key == voter);
     (signed && vote.authorized_voter == *voter).then_some((vote.vote_account, BlockKey::new(slot, vote.hash)))
+}
+
+/// Tells the role stage, while we own the identity, of a vote of our vote account that this process did not release.
+/// `vote`: as [`seen_vote`] gave it.
+pub fn note_own_vote(shared: &Shared, vote: &(Pubkey, BlockKey), transaction: &VersionedTransaction) {
+    let (account, BlockKey { slot, .. }) = *vote;
+    let Some(signature) = transaction.signatures.first().filter(|_| shared.views.vote_account == Some(account)) else {
+        return;
+    };
+    // An owner only: a standby sees the owner's votes, and whoever replays its ledger its own of before.
+    if shared.views.vault.is_unlocked() && shared.views.own_votes.is_foreign(slot, signature) {
+        shared.views.counters.add("own_votes_elsewhere", 1);
+        // A twin votes again with the next slot.
+        shared.writers.role.offer(RoleInput::Event(RoleEvent::VoteElsewhere { slot, voter_stopped: false }));
+    }
 }
 
 fn tower_of(state: &VoteState) -> TowerState {

@@ -121,6 +121,8 @@ impl PromiseStage {
     fn release(&self, vote: SignedVote) -> Result<(), Failure> {
         let bytes = vote.bytes();
         self.shared.views.release.vote(&bytes)?;
+        // Before it can come back to us from anywhere.
+        self.shared.views.own_votes.releases(vote.slot(), vote.signature());
         for leader in self.leader_addresses() {
             if let Err(error) = self.port.send(leader, &bytes) {
                 tracing::debug!("vote to {leader}: {error}");

@@ -6,7 +6,7 @@ mod execute;
 mod tests;
 
 use {
-    super::observe::Observer,
+    super::observe::{Observer, note_own_vote, seen_vote},
     crate::{
         exit::Failure,
         stage::{Progress, Stage},
@@ -279,12 +279,23 @@ impl ReplayStage {
         views.counters.add("transactions_replayed", records.len() as u64);
         self.pace.slots += 1;
         self.frozen.insert(slot, bank.clone());
+        self.note_own_votes(&bank, &records);
         views.history.add(BlockRecord::new(&bank, records));
         self.tell_shreds(ShredInput::Frozen { key: BlockKey::new(slot, bank.hash()) })?;
         let block = Box::new(self.observer.block(&bank));
         self.tell_voter(VoteInput::Frozen { bank: bank.clone(), block, at })?;
         let _nobody_listens = views.events.send(ChainEvent::Frozen(bank));
         Ok(())
+    }
+
+    /// Votes of ours that are in a block, refused ones too: a twin's shows here even where nobody told us of it before.
+    fn note_own_votes(&self, bank: &Bank, records: &[TransactionRecord]) {
+        let Some(vote_account) = self.shared.views.vote_account else { return };
+        for record in records.iter().filter(|record| record.accounts.contains(&vote_account)) {
+            if let Some(seen) = seen_vote(bank, &record.transaction) {
+                note_own_vote(&self.shared, &seen, &record.transaction);
+            }
+        }
     }
 
     fn tell_shreds(&self, input: ShredInput) -> Result<(), Failure> {

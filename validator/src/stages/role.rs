@@ -127,7 +127,7 @@ impl RoleStage {
             }
             RoleInput::ProducerHalted => Event::LeaderSlotDone,
             RoleInput::Quarantine { reason } => Event::TowerQuarantined { reason, safe_from: None },
-            RoleInput::SeenElsewhere => Event::SeenElsewhere,
+            RoleInput::SeenElsewhere { alive } => Event::SeenElsewhere { alive },
             RoleInput::Failover(input) => return self.failover_input(now, input),
         };
         self.handle(now, event)
@@ -215,6 +215,10 @@ impl RoleStage {
                 return Ok(Some(Event::NodeIdentitySwitched(to)));
             }
             Effect::Reannounce => self.announce(self.shared.views.vault.node().pubkey())?,
+            Effect::Alarm { reason } => {
+                self.shared.views.counters.add("twin_alarms", 1);
+                tracing::error!("ALARM: {reason}");
+            }
             Effect::Reply { request, outcome } => self.reply(request, outcome),
             Effect::Exit { status, reason } => self.end(Status::from_code(status.code() as u8), &reason),
             Effect::Log(transition) => {

@@ -83,6 +83,7 @@ fn shared(genesis: &Genesis, root: &Arc<Bank>, ledger: LedgerReader, folder: &Te
         cluster_tip: Default::default(),
         reach: Default::default(),
         own_vote_seen: Default::default(),
+        own_votes: Default::default(),
         peers: ArcSwap::from_pointee(Vec::new()),
         contact: Arc::new(ArcSwap::from_pointee(contact)),
         identity: Arc::new(ArcSwap::from_pointee(leader().pubkey())),

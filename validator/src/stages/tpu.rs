@@ -2,7 +2,7 @@
 //! also go to the voter.
 
 use {
-    super::observe::seen_vote,
+    super::observe::{note_own_vote, seen_vote},
     crate::{
         exit::Failure,
         stage::{Progress, Stage},
@@ -61,7 +61,13 @@ impl TpuStage {
     fn hand_on(&self, bank: &Bank, verified: Vec<VerifiedTransaction>) {
         let views = &self.shared.views;
         let votes = verified.iter().filter(|verified| verified.is_vote);
-        let seen: Vec<_> = votes.filter_map(|vote| seen_vote(bank, &vote.transaction)).collect();
+        let seen: Vec<_> = votes
+            .filter_map(|vote| {
+                let seen = seen_vote(bank, &vote.transaction)?;
+                note_own_vote(&self.shared, &seen, &vote.transaction);
+                Some(seen)
+            })
+            .collect();
         views.saw_votes(self.shared.clock.now(), bank, &seen);
         if !seen.is_empty() {
             self.shared.writers.vote.offer(VoteInput::SeenVotes(seen));
@@ -163,9 +169,10 @@ mod tests {
         super::*,
         crate::{
             stages::testing::{VOTE, leader, settle, world},
-            topology::Readers,
+            topology::{Readers, RoleInput},
         },
         solana_transaction::Transaction,
+        tandem_role::event::Event,
         tandem_types::{Hash, Keypair, Signer},
         tandem_wire::vote_tx,
     };
@@ -211,6 +218,35 @@ mod tests {
         assert_eq!(world.count("vote_port_repeated"), 1);
         assert_eq!(world.count("vote_port_refused"), 2);
         assert_eq!(world.shared.views.cluster_tip.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn an_owner_is_told_of_votes_that_it_did_not_release() {
+        let (world, readers, _ledger) = world();
+        let Readers { tpu_packets, vote_packets, role, .. } = readers;
+        let mut stage = TpuStage::new(world.shared.clone(), tpu_packets, vote_packets);
+        let views = &world.shared.views;
+        let mut arrives = |transaction: &VersionedTransaction| {
+            let bytes = wincode::serialize(transaction).expect("bytes");
+            world.shared.writers.vote_packets.offer(Packet { from: ([127, 0, 0, 1], 9).into(), bytes });
+            settle(&mut stage);
+            match role.pop() {
+                Some(RoleInput::Event(Event::VoteElsewhere { slot, voter_stopped: false })) => Some(slot),
+                Some(_) => panic!("nothing else is told"),
+                None => None,
+            }
+        };
+        let stranger = Keypair::new_from_array([77; 32]);
+        assert_eq!(arrives(&vote(&leader(), &leader(), 2)), None, "a standby sees the owner's votes all the time");
+        views.vault.hold_identity(leader());
+        views.vault.unlock(tandem_types::Term(1));
+        let ours = vote(&leader(), &leader(), 3);
+        views.own_votes.releases(3, ours.signatures[0]);
+        assert_eq!(arrives(&ours), None);
+        // The twin's vote for a slot that we voted for as well, signed with the same keys.
+        assert_eq!(arrives(&vote(&stranger, &leader(), 3)), Some(3));
+        assert_eq!(arrives(&vote(&stranger, &stranger, 4)), None, "nobody who may vote for us");
+        assert_eq!(world.count("own_votes_elsewhere"), 1);
     }
 
     #[test]

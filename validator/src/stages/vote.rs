@@ -16,9 +16,10 @@ use {
     },
     tandem_bank::Bank,
     tandem_env::{Rx, wall_clock},
+    tandem_role::event::Event as RoleEvent,
     tandem_rpc::{ChainEvent, ChainView},
     tandem_types::{BlockKey, Pubkey, Slot, Tick},
-    tandem_vote::{Adopted, DecisionKind, Effect, Event, FrozenBlock, Now, Voter},
+    tandem_vote::{Adopted, DecisionKind, Effect, Event, FrozenBlock, Now, Quarantine, Voter},
 };
 
 pub struct VoteStage {
@@ -144,7 +145,16 @@ impl VoteStage {
                 Ok(())
             }
             Effect::Quarantine(quarantine) => {
-                self.send_role(RoleInput::Quarantine { reason: format!("{quarantine:?}") })
+                let reason = format!("{quarantine:?}");
+                tracing::warn!("the voter stops: {reason}");
+                self.send_role(match quarantine {
+                    // Whoever did that has our keys, and has not asked our store.
+                    Quarantine::ChainAhead { on_chain: slot, .. }
+                    | Quarantine::GossipAhead { seen: BlockKey { slot, .. }, .. } => {
+                        RoleInput::Event(RoleEvent::VoteElsewhere { slot, voter_stopped: true })
+                    }
+                    Quarantine::Malformed(_) => RoleInput::Quarantine { reason },
+                })
             }
             Effect::Ignored(ignored) => {
                 tracing::trace!(?ignored, "voter ignored");

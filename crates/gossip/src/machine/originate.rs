@@ -34,7 +34,7 @@ impl Gossip {
         }
         self.me = contact;
         self.epoch_slots = (0, Vec::new());
-        self.elsewhere_told_at = None;
+        self.elsewhere = None;
         self.renew_contact(step);
         self.push(step);
         // Peers verify the new name by a ping; our greeting follows their ping. Pull again for what they told it.

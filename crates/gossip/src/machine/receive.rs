@@ -1,7 +1,7 @@
 //! Packets from others, pull requests excepted.
 
 use {
-    super::{Gossip, Step},
+    super::{Elsewhere, Gossip, Step},
     crate::{
         Effect, GossipVote, Reason,
         config::{FORWARD_AFTER, GREET_AFTER, PRUNE_TIMEOUT_MS, STAKE_MIN, STAKED_NODES_MIN, TIMEOUT_MS},
@@ -165,12 +165,19 @@ impl Gossip {
 
     /// Our own contact info, coming back. Only a later instance than ours is worth a word.
     pub(super) fn check_own_identity(&mut self, step: &mut Step, info: &ContactInfo) {
-        let lately = self.elsewhere_told_at.is_some_and(|at| step.now.since(at) < TELL_ELSEWHERE_EVERY);
-        if info.outset > self.me.outset && !lately {
-            self.elsewhere_told_at = Some(step.now);
-            let (outset, contact) = (info.outset, Box::new(info.clone()));
-            step.out.push(Effect::IdentityElsewhere { outset, contact });
+        if info.outset <= self.me.outset {
+            return;
         }
+        let known = self.elsewhere.filter(|known| known.outset == info.outset);
+        let first = known.map_or(info.wallclock, |known| known.first);
+        // Who renews its record lives; an earlier run of ours, of before our clock was set back, does not.
+        let alive = info.wallclock > first;
+        if known.is_some_and(|known| step.now.since(known.told_at) < TELL_ELSEWHERE_EVERY && known.alive == alive) {
+            return;
+        }
+        self.elsewhere = Some(Elsewhere { outset: info.outset, first, alive, told_at: step.now });
+        let (outset, contact) = (info.outset, Box::new(info.clone()));
+        step.out.push(Effect::IdentityElsewhere { outset, alive, contact });
     }
 
     /// crds_gossip_pull.rs:filter_pull_responses: what is old enters only beside a contact info that is not.
@@ -226,7 +233,8 @@ impl Gossip {
                     self.rotate_soon(step.now);
                 }
             }
-            CrdsData::Vote(_, vote) if foreign => {
+            // Also under our own name: those we publish do not come this way, so another speaks as us, or did before us.
+            CrdsData::Vote(_, vote) => {
                 let (transaction, parsed) = (vote.transaction.clone(), vote.parsed.clone());
                 news.votes.push(GossipVote { from: vote.from, transaction, vote: parsed });
             }
@@ -235,8 +243,7 @@ impl Gossip {
                     step.out.push(Effect::DuplicateProof { from: chunk.from, slot: chunk.slot, proof });
                 }
             }
-            CrdsData::Vote(..)
-            | CrdsData::DuplicateShred(..)
+            CrdsData::DuplicateShred(..)
             | CrdsData::LowestSlot(_)
             | CrdsData::EpochSlots(..)
             | CrdsData::SnapshotHashes(_)

@@ -1,5 +1,7 @@
 //! Several machines on a wire without sockets, with virtual time.
 
+mod twins;
+
 use {
     super::*,
     crate::Publication,

@@ -3,7 +3,7 @@
 use {
     super::Machine,
     crate::{
-        config::{Config, ConfiguredRole, Failback, OnLoss},
+        config::{CHAIN_TOWER_HOLD_SLOTS, Config, ConfiguredRole, Failback, OnLoss},
         event::{
             Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, ReadId, RequestId,
             SetIdentity, StoreCall, StoreFacts,
@@ -97,6 +97,7 @@ impl Oracle {
                 | Effect::HaltLead { .. }
                 | Effect::HaltVote
                 | Effect::Reannounce
+                | Effect::Alarm { .. }
                 | Effect::Log(_) => {}
             }
         }
@@ -319,7 +320,11 @@ impl Harness {
             "votes-settled" => Event::VotesSettled,
             "released" => Event::Released,
             "release-failed" => Event::ReleaseFailed { reason: "refused".into() },
-            "seen-elsewhere" => Event::SeenElsewhere,
+            "seen-elsewhere" => Event::SeenElsewhere { alive: words.has("alive") },
+            "vote-elsewhere" => Event::VoteElsewhere {
+                slot: words.number("slot").expect("a slot"),
+                voter_stopped: words.has("voter-stopped"),
+            },
             "shutdown" => Event::Shutdown,
             other => panic!("unknown event `{other}`"),
         }
@@ -358,7 +363,7 @@ fn machine(words: &Words) -> Machine {
         intent_deadline: Duration::from_millis(if words.has("unasked") { 0 } else { 2000 }),
         caught_up_slots_max: 8,
         replay_deadline: Duration::from_millis(10_000),
-        chain_tower_hold_slots: 64,
+        chain_tower_hold_slots: CHAIN_TOWER_HOLD_SLOTS,
         standby_poll: Duration::from_millis(5000),
         release_poll: Duration::from_millis(100),
     };
@@ -403,6 +408,10 @@ fn text(effect: &Effect) -> String {
         Effect::SwitchNodeIdentity(NodeIdentity::Standby) => "speak-as standby".into(),
         Effect::SwitchNodeIdentity(NodeIdentity::StandbyAs(_)) => "speak-as junk".into(),
         Effect::Reannounce => "reannounce".into(),
+        Effect::Alarm { reason } => {
+            assert!(!reason.is_empty(), "an alarm says why");
+            "alarm".into()
+        }
         Effect::Reply { request, outcome: Ok(report) } => format!("reply {} {}", request.0, report_text(report)),
         Effect::Reply { request, outcome: Err(refused) } => {
             assert!(!refused.reason.is_empty() && !refused.remedy.is_empty(), "a refusal says why and what to do");

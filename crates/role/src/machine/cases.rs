@@ -498,8 +498,8 @@ fn without_a_tower_the_chains_is_taken_and_held_back() {
          # A vote that was out when we looked has landed: look again.
          chain tip=120 vote=91       => RECOVERED->ACQUIRED; adopt Chain
          adopted vote=91 replayed    => ACQUIRED->RECOVERED
-         chain tip=163 vote=91
-         chain tip=164 vote=91       => RECOVERED->CAUGHT_UP; speak-as identity",
+         chain tip=611 vote=91
+         chain tip=612 vote=91       => RECOVERED->CAUGHT_UP; speak-as identity",
     );
 }
 
@@ -923,18 +923,18 @@ fn the_safe_slot_is_past_the_lockouts_of_the_newest_vote_known_from_anywhere() {
          recover                                           => seen none, chain none, gossip none, safe from none
          set-identity                                      => read
          store owner=alpha term=1 rev=5 tower=98           => intent alpha term=1 rev=5 2000ms
-         recover                                           => seen 98, chain none, gossip none, safe from 162
+         recover                                           => seen 98, chain none, gossip none, safe from 610
          chain tip=110 vote=105 gossip=108
-         recover                                           => seen 98, chain 105, gossip 108, safe from 172
+         recover                                           => seen 98, chain 105, gossip 108, safe from 620
          # It is accepted when the chain has passed it, and not a slot earlier.
-         recover accept=172                                => not accepted
-         chain tip=172 vote=105 gossip=108
-         recover accept=171                                => not accepted
-         recover accept=172                                => accepted
-         recover accept=173                                => not accepted
+         recover accept=620                                => not accepted
+         chain tip=620 vote=105 gossip=108
+         recover accept=619                                => not accepted
+         recover accept=620                                => accepted
+         recover accept=621                                => not accepted
          # Nothing of it on chain: no tower could be made.
-         chain tip=300
-         recover accept=200                                => not accepted",
+         chain tip=900
+         recover accept=700                                => not accepted",
     );
 }
 
@@ -950,6 +950,10 @@ const LINES: &[&str] = &[
     "chain tip=200 vote=99",
     "chain tip=100 behind=50",
     "chain tip=300 gossip=250",
+    "chain tip=700 gossip=690",
+    "vote-elsewhere slot=102",
+    "vote-elsewhere slot=700 voter-stopped",
+    "seen-elsewhere alive",
     "store owner=none",
     "store owner=alpha term=1 rev=5 tower=98",
     "store owner=alpha:released term=1 rev=6 tower=99",

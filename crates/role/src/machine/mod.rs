@@ -24,11 +24,14 @@ mod plan;
 mod standby;
 mod stepdown;
 mod takeover;
+mod twin;
 
 #[cfg(test)]
 mod case_text;
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod twin_cases;
 
 pub use plan::{Plan, PlanStep, Recovery};
 
@@ -213,7 +216,8 @@ impl Machine {
             Event::VotesSettled => self.votes_settled(now, out),
             // Locked all the same, whether the store knows it or not.
             Event::Released | Event::ReleaseFailed { .. } => self.released(now, out),
-            Event::SeenElsewhere => self.seen_elsewhere(out),
+            Event::SeenElsewhere { alive } => self.seen_elsewhere(now, alive, out),
+            Event::VoteElsewhere { slot, voter_stopped } => self.vote_elsewhere(now, slot, voter_stopped, out),
             Event::Shutdown => self.shutdown(now, out),
             Event::Timer => {}
         }

@@ -5,8 +5,8 @@ use {
     crate::{
         config::Failback,
         event::{
-            Candidate, Effect, HandoverReport, Phases, ReadId, RefusedKind, RequestId, RoleState, SetIdentity,
-            StoreCall, StoreFacts,
+            Candidate, Effect, HandoverReport, NodeIdentity, Phases, ReadId, RefusedKind, RequestId, RoleState,
+            SetIdentity, StoreCall, StoreFacts,
         },
         protocol::describe_owner,
         records::{OwnerRecord, Preference},
@@ -602,6 +602,10 @@ impl Machine {
         let Some(pursuit) = pursuit.take() else { return };
         self.poll_at = self.poll_at.filter(|at| *at > now).or(Some(now + self.config.standby_poll));
         self.claims_after = now + self.config.standby_poll;
+        if objection.kind == RefusedKind::Quarantined && self.config.store_is_exclusive {
+            // With a folder for a store the identity's name was shown from the start. Who may not vote does not keep it.
+            out.push(Effect::SwitchNodeIdentity(NodeIdentity::Standby));
+        }
         if let Some(request) = pursuit.request {
             refuse(request, objection.kind, &objection.reason, objection.remedy, out);
             return;
@@ -622,6 +626,7 @@ impl Machine {
             | RefusedKind::WrongVoteAccount
             | RefusedKind::NoAuthorizedVoter
             | RefusedKind::TowerMissing
+            | RefusedKind::Twin
             | RefusedKind::TakenMeanwhile
             | RefusedKind::StoreUnavailable
             | RefusedKind::Unresolved

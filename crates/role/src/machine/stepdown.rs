@@ -52,6 +52,7 @@ pub(super) enum Because {
     FencedBeforeActive,
     StoreLost,
     Quarantined,
+    Twin,
 }
 
 impl StepDown {
@@ -74,6 +75,15 @@ impl StepDown {
             refuse: None,
         }
     }
+
+    pub fn set_end(&mut self, end: End) {
+        self.end = end;
+    }
+}
+
+/// What to do about a claim that was given back unused.
+fn remedy_of(kind: RefusedKind) -> &'static str {
+    if kind == RefusedKind::Twin { super::twin::REMEDY } else { super::standby::RECOVER }
 }
 
 impl Machine {
@@ -101,7 +111,8 @@ impl Machine {
     pub(super) fn lose(&mut self, now: Tick, because: Because, reason: &str, out: &mut Vec<Effect>) {
         let down = match &self.state {
             State::Acquired(takeover) | State::Recovered(takeover) | State::CaughtUp(takeover) => {
-                let mut down = StepDown::new(takeover.term, takeover.identity, takeover.switching, End::Standby(None));
+                let mut down =
+                    StepDown::new(takeover.term, takeover.identity, self.shows(takeover), End::Standby(None));
                 (down.lead_done, down.votes_done) = (true, true);
                 down
             }
@@ -134,6 +145,7 @@ impl Machine {
                 Because::Fenced => self.end_after_loss(self.config.on_identity_loss, ExitStatus::Fenced, reason),
                 Because::StoreLost => self.end_after_loss(self.config.on_store_loss, ExitStatus::StoreLost, reason),
                 Because::Quarantined => self.end_after_loss(self.config.on_store_loss, ExitStatus::Refused, reason),
+                Because::Twin => self.end_after_loss(self.config.on_identity_loss, ExitStatus::Twin, reason),
                 Because::FencedBeforeActive => End::Standby(None),
             };
         }
@@ -257,9 +269,13 @@ impl Machine {
         }
         if let End::Exit(status, reason) = &down.end {
             let (status, reason, term) = (*status, reason.clone(), down.term);
-            if let Some(request) = down.report.take() {
+            let (report, refused) = (down.report.take(), down.refuse.take());
+            if let Some(request) = report {
                 let outcome = Ok(HandoverReport { role: RoleState::Locked, term, ..self.standby_report() });
                 out.push(Effect::Reply { request, outcome });
+            }
+            if let Some((request, kind, reason)) = refused {
+                refuse(request, kind, &reason, remedy_of(kind), out);
             }
             out.push(Effect::Exit { status, reason });
             self.state = State::Ended(RoleState::Locked);
@@ -294,7 +310,7 @@ impl Machine {
             out.push(Effect::Reply { request, outcome: Ok(report) });
         }
         if let Some((request, kind, reason)) = refused {
-            refuse(request, kind, &reason, super::standby::RECOVER, out);
+            refuse(request, kind, &reason, remedy_of(kind), out);
         }
     }
 

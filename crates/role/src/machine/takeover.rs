@@ -5,6 +5,7 @@ use {
         Machine, State, refuse,
         standby::{Pursuit, RECOVER, millis},
         stepdown::{Because, End, StepDown},
+        twin,
     },
     crate::{
         config::OnLoss,
@@ -34,6 +35,8 @@ pub(super) struct Takeover {
     mark: Tick,
     /// With a tower made from the chain: not to vote before this slot.
     hold_until: Slot,
+    /// No owner before us can have voted for a slot after this one.
+    own_votes_until: Slot,
     last_vote_replayed: bool,
     free_from: Slot,
     /// Until then we wait for the last vote's block; afterwards for its lockouts to pass.
@@ -61,11 +64,23 @@ pub(super) struct Active {
     pub term: Term,
     pub identity: Pubkey,
     pub last_vote: Option<Slot>,
+    /// What the tower ended with when we became active: votes up to here are those of owners before us.
+    pub claimed_vote: Option<Slot>,
     /// Somebody seems to use our identity: once the store confirms that it is ours, tell gossip so.
     pub reannounce: bool,
-    /// The voter has seen a vote that our tower does not have. Either somebody took the identity, and the store will say
-    /// so; or the store has forgotten votes, and then we must not go on under its word.
-    pub doubt: Option<String>,
+    /// Either somebody took the identity, and the store will say so; or we must not go on under its word.
+    pub doubt: Option<Doubt>,
+    /// When an alarm was last given.
+    pub alarmed: Option<Tick>,
+}
+
+/// What an owner asks the store about.
+#[derive(Debug)]
+pub(super) enum Doubt {
+    /// The voter cannot use its tower.
+    Tower(String),
+    /// Somebody else has voted for this slot.
+    Twin { slot: Slot, voter_stopped: bool },
 }
 
 impl Machine {
@@ -117,6 +132,7 @@ impl Machine {
             started: pursuit.started,
             mark: now,
             hold_until,
+            own_votes_until: self.own_votes_until(),
             last_vote_replayed: false,
             free_from: 0,
             replay_until: now,
@@ -154,16 +170,25 @@ impl Machine {
     pub(super) fn takeover_chain(&mut self, now: Tick, out: &mut Vec<Effect>) {
         let newest = self.chain.own_vote_on_chain.max(self.chain.own_vote_in_gossip);
         let replayed = self.chain.last_vote_replayed;
+        let hold = self.config.chain_tower_hold_slots;
         match &mut self.state {
             State::Acquired(takeover) | State::Recovered(takeover) | State::CaughtUp(takeover) => {
                 takeover.last_vote_replayed |= replayed;
                 let known = takeover.last_vote;
                 let newer = newest.filter(|slot| known.is_none_or(|known| *slot > known));
                 let newer = newer.filter(|_| !mutant("role: newer votes that turn up are ignored"));
+                let after_claim = newer.filter(|slot| *slot > takeover.own_votes_until);
+                if let Some(slot) = after_claim {
+                    self.back_out_of_twin(now, &twin::voted(slot), out);
+                    return;
+                }
                 match (newer, takeover.source) {
                     (None, _) => {}
                     // Votes that were out when we looked have landed: look again. That is what the hold is for.
-                    (Some(_), TowerSource::Chain) => self.adopt_again(out),
+                    (Some(slot), TowerSource::Chain) => {
+                        takeover.hold_until = takeover.hold_until.max(slot.saturating_add(hold));
+                        self.adopt_again(out);
+                    }
                     // Since our claim nobody can record a vote, so somebody votes past the store.
                     (Some(slot), TowerSource::Store | TowerSource::Fresh) => {
                         let reason = format!("a vote of this identity for slot {slot} turned up, newer than the tower");
@@ -241,8 +266,10 @@ impl Machine {
             term: takeover.term,
             identity: takeover.identity,
             last_vote: takeover.last_vote,
+            claimed_vote: takeover.last_vote,
             reannounce: false,
             doubt: None,
+            alarmed: None,
         };
         let term = active.term;
         self.last_takeover = Some(report.clone());
@@ -272,7 +299,7 @@ impl Machine {
             // The voter votes no more: an owner that stayed active now would lead, look alive, and never vote again.
             State::Active(_) if mutant("role: a voter that doubts is ignored") => {}
             State::Active(active) => {
-                active.doubt = Some(reason);
+                active.doubt = Some(Doubt::Tower(reason));
                 self.read_store(out);
             }
             State::Standby(_) | State::HaltLead(_) | State::HaltVote(_) | State::Locked(_) | State::Ended(_) => {}
@@ -282,6 +309,10 @@ impl Machine {
     /// The store could not be asked whether the voter's doubt is justified.
     pub(super) fn active_unavailable(&mut self, now: Tick, reason: &str, out: &mut Vec<Effect>) {
         if let State::Active(Active { doubt: Some(doubt), .. }) = &self.state {
+            let doubt = match doubt {
+                Doubt::Tower(reason) => reason.clone(),
+                Doubt::Twin { slot, .. } => twin::voted(*slot),
+            };
             let reason = format!("{doubt}, and the store does not tell why: {reason}");
             self.lose(now, Because::StoreLost, &reason, out);
         }
@@ -305,7 +336,7 @@ impl Machine {
         let (State::Acquired(takeover) | State::Recovered(takeover) | State::CaughtUp(takeover)) = &self.state else {
             return;
         };
-        let mut down = StepDown::new(takeover.term, takeover.identity, takeover.switching, End::Standby(None));
+        let mut down = StepDown::new(takeover.term, takeover.identity, self.shows(takeover), End::Standby(None));
         // Nothing was unlocked, so there is no block or vote to wait for.
         (down.lead_done, down.votes_done) = (true, true);
         down.refuse = takeover.request.map(|request| (request, kind, reason.to_string()));
@@ -385,23 +416,27 @@ impl Machine {
             self.fence_lost(now, &describe_owner(Some(owner)), out);
             return;
         }
-        if let Some(doubt) = active.doubt.take() {
-            self.owner_quarantined(now, &doubt, out);
-            return;
+        match active.doubt.take() {
+            None => {}
+            Some(Doubt::Tower(reason)) => {
+                self.owner_quarantined(now, &reason, out);
+                return;
+            }
+            Some(Doubt::Twin { slot, voter_stopped }) => {
+                if voter_stopped || facts.tower_last_vote < Some(slot) {
+                    self.lose(now, Because::Twin, &twin::reason(&twin::voted(slot)), out);
+                    return;
+                }
+                self.alarm(now, slot, out);
+            }
         }
+        let State::Active(active) = &mut self.state else { return };
         if std::mem::take(&mut active.reannounce) {
             out.push(Effect::Reannounce);
         }
         // The watch may have missed it, or told us of it before we were active.
         if let Some(intent) = &facts.intent {
             self.active_intent(now, intent, out);
-        }
-    }
-
-    pub(super) fn seen_elsewhere(&mut self, out: &mut Vec<Effect>) {
-        if let State::Active(active) = &mut self.state {
-            active.reannounce = true;
-            self.read_store(out);
         }
     }
 

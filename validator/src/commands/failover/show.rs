@@ -10,6 +10,7 @@ use {
     },
     serde_json::json,
     std::path::Path,
+    tandem_role::config::CHAIN_TOWER_HOLD_SLOTS,
     tandem_types::UnixMillis,
 };
 
@@ -165,6 +166,6 @@ fn accept(ledger: &Path, args: &RecoverArgs, slot: u64) -> Result<(), Failure> {
         return print_json(&json!({ "acceptedSlot": slot }));
     }
     println!("the store's old tower is forgotten; now restart the validator on both machines");
-    println!("whoever claims takes the tower from the chain and waits 64 slots before it votes");
+    println!("whoever claims takes the tower from the chain and waits {CHAIN_TOWER_HOLD_SLOTS} slots before it votes");
     Ok(())
 }

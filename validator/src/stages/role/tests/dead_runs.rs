@@ -9,6 +9,7 @@ use {
     },
     tandem_role::{
         Config, ConfiguredRole, Failback, OnLoss, Phases, StoreFacts,
+        config::CHAIN_TOWER_HOLD_SLOTS,
         records::{OwnerRecord, Preference},
     },
     tandem_types::{InstanceId, Term, UnixMillis},
@@ -43,7 +44,7 @@ fn config() -> Config {
         intent_deadline: Duration::from_secs(2),
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
         replay_deadline: Duration::from_secs(2),
-        chain_tower_hold_slots: 64,
+        chain_tower_hold_slots: CHAIN_TOWER_HOLD_SLOTS,
         standby_poll: Duration::from_secs(1),
         release_poll: Duration::from_millis(50),
     }

@@ -10,7 +10,7 @@ use {
         topology::Readers,
     },
     tandem_role::{
-        config::{Config, ConfiguredRole, Failback, OnLoss},
+        config::{CHAIN_TOWER_HOLD_SLOTS, Config, ConfiguredRole, Failback, OnLoss},
         records::Preference,
     },
     tandem_types::InstanceId,
@@ -52,7 +52,7 @@ fn config(role: ConfiguredRole, on_loss: OnLoss) -> Config {
         intent_deadline: Duration::from_secs(2),
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
         replay_deadline: Duration::from_secs(2),
-        chain_tower_hold_slots: 64,
+        chain_tower_hold_slots: CHAIN_TOWER_HOLD_SLOTS,
         standby_poll: Duration::from_secs(1),
         release_poll: Duration::from_millis(50),
     }

@@ -9,7 +9,7 @@ use {
     std::time::Duration,
     tandem_identity::Permit,
     tandem_role::{
-        config::{Config, ConfiguredRole, Failback, OnLoss},
+        config::{CHAIN_TOWER_HOLD_SLOTS, Config, ConfiguredRole, Failback, OnLoss},
         event::StoreFacts,
         records::IntentRecord,
     },
@@ -40,7 +40,7 @@ impl Bench {
             intent_deadline: Duration::from_secs(2),
             caught_up_slots_max: 8,
             replay_deadline: Duration::from_secs(2),
-            chain_tower_hold_slots: 64,
+            chain_tower_hold_slots: CHAIN_TOWER_HOLD_SLOTS,
             standby_poll: Duration::from_secs(1_000),
             release_poll: Duration::from_millis(25),
         };
