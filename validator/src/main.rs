@@ -65,6 +65,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Certs { command }) => commands::certs(command),
         Some(Command::Doctor(args)) => commands::doctor(ledger, args),
         Some(Command::Tower { command }) => commands::tower(ledger, command),
+        Some(Command::Ledger { command }) => commands::ledger(ledger, command),
         Some(Command::Monitor(args)) => commands::monitor(ledger, args),
         Some(Command::Failover { command }) => commands::failover(ledger, command),
     }

@@ -137,3 +137,24 @@ fn a_playground_that_cannot_start_reports_a_failure() {
         assert!(report["failures"][0].as_str().unwrap().contains(&port.to_string()));
     }
 }
+
+/// Archives of agave 4.2.2; what is in them is tested where they lie.
+#[test]
+fn a_snapshot_is_checked_before_a_validator_starts_from_it() {
+    let archives = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/snapshot/testdata").canonicalize().unwrap();
+    let folder = folder();
+    let check = format!("ledger check-snapshot {0} --genesis {0}", archives.display());
+    let text = succeeds(folder.path(), &check);
+    assert!(text.contains("slot 525, epoch 8, bank hash 89Yxio4s62mpCFX6ShmmdPd4CrrZMV7EgbDmpTXFkFn8"), "{text}");
+    let report: Value = serde_json::from_str(&succeeds(folder.path(), &format!("{check} --output json"))).unwrap();
+    assert_eq!(report["slot"], 525);
+    assert_eq!(report["capitalization"], 500_010_917_435_873_061u64);
+    assert!(report["incremental"].as_str().unwrap().contains("incremental-snapshot-500-525-"), "{report}");
+
+    let none = "--genesis";
+    fails(folder.path(), &format!("-l @l ledger check-snapshot {}", archives.display()), 1, &[none]);
+    succeeds(folder.path(), "genesis -l @l --bootstrap-validator @i.json @v.json @s.json");
+    fails(folder.path(), &format!("-l @l ledger check-snapshot {}", archives.display()), 1, &["of another cluster"]);
+    fails(folder.path(), "-l @l ledger check-snapshot @l", 1, &["no full snapshot archive"]);
+    fails(folder.path(), "-l @l ledger check-snapshot @i.json", 1, &["not the name of a snapshot archive"]);
+}

@@ -23,6 +23,18 @@ impl BlockhashQueue {
         Self { last_index: 0, last: hash, infos }
     }
 
+    /// As a snapshot holds it: each hash with its index and fee rate.
+    pub fn restored(last_index: u64, last: Hash, hashes: impl IntoIterator<Item = (Hash, u64, u64)>) -> Self {
+        // Ages are differences to the last index; an index beyond it could only come from a made-up snapshot.
+        let infos = hashes
+            .into_iter()
+            .map(|(hash, index, lamports_per_signature)| {
+                (hash, Info { index: index.min(last_index), lamports_per_signature })
+            })
+            .collect();
+        Self { last_index, last, infos }
+    }
+
     pub fn register(&mut self, hash: Hash, lamports_per_signature: u64) {
         self.last_index += 1;
         // The purge comes before the insertion and only when the queue is full, so it holds up to 301 hashes.

@@ -65,7 +65,7 @@ impl Bank {
         } else {
             Some(self.usable_nonce(tx, &blockhashes.last(), rules).ok_or(TransactionError::BlockhashNotFound)?)
         };
-        if statuses.is_processed(tx.message_hash(), &self.ancestors) {
+        if statuses.is_processed(tx.message_hash(), tx.recent_blockhash(), &self.ancestors) {
             return Err(TransactionError::AlreadyProcessed);
         }
         Ok(CheckedTransactionDetails::new(nonce, limits))

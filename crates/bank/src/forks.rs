@@ -36,6 +36,12 @@ pub struct RootReport {
 }
 
 impl Forks {
+    /// Of a process that begins at `root`, with everything in `accounts` rooted.
+    pub(crate) fn restored(accounts: Accounts, root: Slot) -> Self {
+        let tree = SlotTree { root, highest: root, parents: HashMap::new() };
+        Self { accounts, tree: Arc::new(RwLock::new(tree)), ..Self::default() }
+    }
+
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
     }

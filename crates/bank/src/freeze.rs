@@ -107,7 +107,7 @@ impl Bank {
         Lattice { sum, elements }
     }
 
-    fn bank_hash(&self, accounts: &LtHash) -> Hash {
+    pub(crate) fn bank_hash(&self, accounts: &LtHash) -> Hash {
         let hash = hash_of(&[
             self.parent_hash.as_ref(),
             &self.signature_count().to_le_bytes(),

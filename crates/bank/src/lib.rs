@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bank;
+mod beyond;
 mod blockhashes;
 mod checks;
 mod child;
@@ -24,6 +25,7 @@ mod genesis;
 mod prepare;
 mod reads;
 mod replay;
+mod restore;
 mod runtime;
 mod simulate;
 mod statuses;
@@ -33,6 +35,7 @@ mod sysvars;
 mod tests;
 
 pub use bank::{Bank, EpochEntry};
+pub use beyond::BeyondUs;
 pub use blockhashes::BlockhashQueue;
 pub use commit::{CommitInfo, TokenBalance, TransactionBalances};
 pub use costs::{BlockCost, PackingFigures};
@@ -42,5 +45,6 @@ pub use forks::{Forks, RootReport, SlotTree};
 pub use freeze::OpenGuard;
 pub use prepare::{PreparedTx, Verify};
 pub use replay::ExecutedEntry;
+pub use restore::{RestoreError, RestoredBank, RestoredEpochStakes, RestoredStakes};
 pub use simulate::SimulationResult;
-pub use statuses::Statuses;
+pub use statuses::{RestoredStatuses, Statuses};

@@ -8,6 +8,7 @@ use {
     solana_clock::Clock,
     solana_last_restart_slot::LastRestartSlot,
     solana_sdk_ids::sysvar,
+    std::collections::BTreeSet,
     tandem_types::{Hash, Slot},
 };
 
@@ -139,6 +140,22 @@ fn add_to_slot_history(data: &mut [u8], slot: Slot) {
     data[SLOT_HISTORY_TAIL + 8..SLOT_HISTORY_TAIL + 16].copy_from_slice(&(slot + 1).to_le_bytes());
 }
 
+/// The newest slots of the history, at most `count`; `None` if it is not a slot history whose newest slot is `newest`.
+pub(crate) fn newest_slots(data: &[u8], newest: Slot, count: usize) -> Option<BTreeSet<Slot>> {
+    let is_history = data.len() == SLOT_HISTORY_BYTES
+        && data[0] == 1
+        && read_u64(data, 1) == SLOT_HISTORY_SLOTS / 64
+        && read_u64(data, SLOT_HISTORY_TAIL) == SLOT_HISTORY_SLOTS
+        && read_u64(data, SLOT_HISTORY_TAIL + 8).checked_sub(1) == Some(newest);
+    if !is_history {
+        return None;
+    }
+    let bits = &data[SLOT_HISTORY_WORDS..SLOT_HISTORY_TAIL];
+    let is_in = |slot: &Slot| bits[(*slot % SLOT_HISTORY_SLOTS / 8) as usize] & (1 << (*slot % 8)) != 0;
+    let oldest = (newest + 1).saturating_sub(SLOT_HISTORY_SLOTS);
+    Some((oldest..=newest).rev().filter(is_in).take(count).collect())
+}
+
 fn read_u64(data: &[u8], at: usize) -> u64 {
     data.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
@@ -202,5 +219,17 @@ mod tests {
             theirs.add(slot);
             assert!(ours == bincode::serialize(&theirs).unwrap(), "slot {slot}");
         }
+    }
+
+    #[test]
+    fn the_newest_slots_come_from_the_history() {
+        let mut data = empty_slot_history();
+        [3, 4, 9].iter().for_each(|slot| add_to_slot_history(&mut data, *slot));
+        assert_eq!(newest_slots(&data, 9, 3), Some([3, 4, 9].into()));
+        assert_eq!(newest_slots(&data, 9, 300), Some([0, 3, 4, 9].into()));
+        assert_eq!(newest_slots(&data, 8, 300), None);
+        assert_eq!(newest_slots(&data[1..], 9, 300), None);
+        add_to_slot_history(&mut data, 2_000_000);
+        assert_eq!(newest_slots(&data, 2_000_000, 300), Some([2_000_000].into()));
     }
 }

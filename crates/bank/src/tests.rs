@@ -31,8 +31,8 @@ use {
 const SOL: u64 = 1_000_000_000;
 const SLOTS_PER_EPOCH: u64 = 32;
 
-struct World {
-    start: Arc<Bank>,
+pub(crate) struct World {
+    pub(crate) start: Arc<Bank>,
     payers: Vec<Keypair>,
     identity: Pubkey,
 }
@@ -43,7 +43,7 @@ fn world() -> World {
 }
 
 /// As `world`, with accounts that are added or stand in for others.
-fn world_with(accounts: Vec<(Pubkey, AccountSharedData)>) -> World {
+pub(crate) fn world_with(accounts: Vec<(Pubkey, AccountSharedData)>) -> World {
     let payers: Vec<Keypair> = (1..=8u8).map(|n| Keypair::new_from_array([n; 32])).collect();
     let identity = Pubkey::new_from_array([100; 32]);
     let mut genesis = GenesisConfig {

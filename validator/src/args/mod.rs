@@ -6,6 +6,7 @@ mod dev;
 mod doctor;
 mod failover;
 mod faults;
+mod ledger;
 mod operate;
 mod run;
 mod store;
@@ -29,6 +30,7 @@ pub use {
         RunHandoverArgs, StatusArgs,
     },
     faults::FaultTestsArgs,
+    ledger::{CheckSnapshotArgs, GenesisHashArgs, LedgerCommand, VerifyArgs},
     operate::{AuthorizedVoterCommand, ExitArgs, MonitorArgs, OutputFormat, SetIdentityArgs, WaitArgs},
     run::{Failback, FailoverMode, OnLoss, RunArgs},
     store::{StoreArgs, TowerStorageKind},
@@ -119,6 +121,11 @@ pub enum Command {
     /// Break a cluster on this machine again and again, and report what stayed SAFE and LIVE (ci/faults)
     #[command(hide = true)]
     FaultTests(FaultTestsArgs),
+    /// Look at ledgers, and compare our banks with agave's
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
+    },
     /// Watch a running validator: one plain line now, then one a second
     Monitor(MonitorArgs),
     /// Look at the pair, plan, rehearse and run a handover, forbid automatic failover, recover

@@ -3,12 +3,14 @@
 mod audit;
 mod authorized_voter;
 mod certs;
+mod check_snapshot;
 mod contact_info;
 mod doctor;
 mod exit;
 mod failover;
 mod finding;
 mod genesis;
+mod ledger;
 mod monitor;
 mod on_chain;
 mod place;
@@ -28,8 +30,8 @@ use {
 
 pub use {
     audit::audit, authorized_voter::authorized_voter, certs::certs, contact_info::contact_info, doctor::doctor,
-    exit::exit, failover::failover, genesis::genesis, monitor::monitor, restart_window::wait_for_restart_window,
-    set_identity::set_identity, set_log_filter::set_log_filter, tower::tower,
+    exit::exit, failover::failover, genesis::genesis, ledger::ledger, monitor::monitor,
+    restart_window::wait_for_restart_window, set_identity::set_identity, set_log_filter::set_log_filter, tower::tower,
 };
 
 /// The keypair of a file, or of standard input.
