@@ -2,7 +2,7 @@
 //! Owns: the check of a vote against the stored tower, the write under the term, the file store.   Never knows: how to sign or send.
 //! In: `VoteDecision`, a leader slot.  Out: `Promised`, `LeaderSlotClaim`.  Invariant: one constructor each, after the fenced write.
 //! Read first: `store/promise.rs` (the two constructors), then `check.rs` and `store/mod.rs`; `file/` is the store on disk.
-//! Must match: failover design sections 1-4; agave's tower file (solana-core/src/consensus/tower_storage.rs, 4.2.2).
+//! Must match: docs/failover.md, sections 1-4; agave's tower file (solana-core/src/consensus/tower_storage.rs, 4.2.2).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -2,7 +2,7 @@
 //! Owns: terms, claims, the fence every write compares, the order of a hand-over.   Never knows: slots' contents, keys, etcd's wire.
 //! In: `Event`, `TxnReply`.  Out: `Effect`, `Txn`.  Invariant: nothing is unlocked but under a claim that a store confirmed.
 //! Read first: `records.rs`, `protocol.rs`, then `machine.rs` and `joining.rs`; cases in `machine/cases.rs` and `protocol/explore.rs`.
-//! Must match: docs/ (failover), sections 1-6; agave's promises to operators (`set-identity`, `wait-for-restart-window`).
+//! Must match: docs/failover.md, sections 1-6; agave's promises to operators (`set-identity`, `wait-for-restart-window`).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,5 +1,7 @@
 //! Chores of the repository: `cargo xtask tidy`, `cargo xtask sim`.
 
+mod commands;
+mod documents;
 mod layers;
 mod purity;
 mod sim;
@@ -10,7 +12,7 @@ use clap::Parser;
 /// Chores of the repository.
 #[derive(Parser)]
 enum Chore {
-    /// Check that crates depend only downwards and that cores stay pure
+    /// Check that crates depend only downwards, that cores stay pure, that documents lead somewhere, that scripts' cargo calls work
     Tidy,
     /// Run simulated failovers by seed, or look whether each planted bug is seen
     Sim(sim::Args),

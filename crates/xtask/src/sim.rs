@@ -28,7 +28,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--locked", "-p", "tandem-sim"]);
+    command.args(["run", "--quiet", "--ignore-rust-version", "--locked", "-p", "tandem-sim"]);
     if args.mutants {
         command.args(["--features", "mutants"]);
     }
