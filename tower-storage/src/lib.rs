@@ -26,7 +26,7 @@ pub use {
     error::{ClaimError, RecordError, StoreError},
     exchange::{ExchangeError, export_tower, import_tower},
     file::{FileKv, FileKvError, FileLook},
-    known::{Known, KnownError},
+    known::Known,
     pace::{Pace, SystemPace},
     store::{
         Beater, Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, Skipped, StoreSnapshot,

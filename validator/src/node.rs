@@ -4,6 +4,7 @@ mod chain;
 mod contacts;
 mod failover;
 mod last_store;
+mod memory;
 mod metrics;
 mod rpc;
 pub(crate) mod runs;
@@ -379,6 +380,7 @@ fn role_config_of(config: &Config, role: Role) -> role_config::Config {
         on_identity_loss: config.roles.on_identity_loss,
         on_store_loss: config.roles.on_store_loss,
         require_tower: config.roles.require_tower,
+        adopt_chain_tower: config.roles.adopt_chain_tower,
         store_is_exclusive: matches!(config.tower_storage, TowerStorage::File { .. }),
         intent_deadline: config.roles.intent_deadline,
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
@@ -407,6 +409,7 @@ pub(crate) fn starting_status(vault: &Vault) -> NodeStatus {
         peers: 0,
         store: String::new(),
         last_handover: None,
+        quarantine: None,
         last_step_down: None,
         vote_path: Default::default(),
         counters: Default::default(),

@@ -31,6 +31,9 @@ pub struct NodeStatus {
     pub next_leader_slot: Option<Slot>,
     pub peers: usize,
     pub store: String,
+    /// Why nothing is signed on the store's word, if so.
+    #[serde(default)]
+    pub quarantine: Option<String>,
     /// The last takeover by this process, when there was one.
     pub last_handover: Option<HandoverReport>,
     /// The last time this process stopped speaking for the identity, when there was one.

@@ -5,7 +5,7 @@
 //! links can form: net -> gossip/shreds/repair -> replay -> vote -> promise -> role.
 
 use {
-    crate::{admin::RoleRequest, views::Views},
+    crate::{admin::RoleRequest, exit::Failure, views::Views},
     std::sync::Arc,
     tandem_bank::Bank,
     tandem_env::{Doorbell, Rx, Tx, link},
@@ -18,6 +18,7 @@ use {
     tandem_types::{BlockKey, Pubkey, Slot, Tick, VersionedTransaction},
     tandem_vote as vote,
     tandem_wire::contact_info::ContactInfo,
+    tokio::sync::oneshot,
 };
 
 /// To gossip.
@@ -143,11 +144,24 @@ pub enum StoreCommand {
     Release {
         reason: String,
     },
+    /// A person vouches for the store.
+    Vouch {
+        vouch: Vouch,
+        reply: oneshot::Sender<Result<(), Failure>>,
+    },
     /// Votes and leader slots are refused from now on until `Resume`; answered when none is in flight.
     HaltVotes,
     Resume {
         permit: Permit,
     },
+}
+
+/// What a person says of a store that is not believed.
+pub enum Vouch {
+    /// It is the identity's own, and has lost nothing.
+    Store,
+    /// It may have lost votes, and the chain has passed this slot: none of them binds any more.
+    NoTower { slot: Slot },
 }
 
 /// To the producer.

@@ -41,6 +41,8 @@ pub struct Config {
     pub on_store_loss: OnLoss,
     /// Refuse to claim while the store has no tower.
     pub require_tower: bool,
+    /// A store without a tower is new to this identity, though the chain has votes of it (`--adopt-chain-tower`).
+    pub adopt_chain_tower: bool,
     /// The store is a locked folder of this process: an owner that was not released is a dead run of our own.
     pub store_is_exclusive: bool,
     /// How long an owner may take to let go before the claim goes through anyway.

@@ -36,6 +36,10 @@ pub enum Event {
     StoreQuarantined {
         reason: String,
     },
+    /// A person has vouched for the store (`failover recover`): as it is, or without its tower.
+    StoreVouched {
+        tower_forgotten: bool,
+    },
     /// The watch saw the owner record change (`None`: it may have, events were missed). A hint.
     OwnerChanged(Option<Box<OwnerRecord>>),
     /// The watch saw a wish to take over.
@@ -147,6 +151,8 @@ pub struct StoreFacts {
     /// Last vote of the stored tower; `None` also for a tower without votes.
     pub tower_last_vote: Option<Slot>,
     pub intent: Option<IntentRecord>,
+    /// A person has said that there need not be a tower (`failover recover`).
+    pub accepted: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -103,6 +103,7 @@ fn spec(node: usize, auto: bool, two_primaries: bool, sticky: bool, rng: &mut Rn
         on_identity_loss: loss(rng),
         on_store_loss: loss(rng),
         require_tower: false,
+        adopt_chain_tower: true,
         store_is_exclusive: false,
         intent_deadline: Duration::from_millis(rng.pick(&[300, 1000, 2000])),
         caught_up_slots_max: 8,

@@ -6,6 +6,8 @@
 
 mod hints;
 #[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
 mod mirror;
 mod promise;
 #[cfg(test)]
@@ -31,11 +33,12 @@ use {
     tandem_role::{
         ClaimFacts, StoreFacts,
         agave_keys::AgaveView,
+        hints::NoteRecord,
         keys::Keys,
         kv::{Kv, KvError, Revision},
         protocol::{
             self, ClaimOutcome, Fault, Held, InFlight, IntentOutcome, Knowledge, Operation, Quarantine, ReadAll,
-            ReadLogs, RecordVote, Release, Step, StoreView, WriteIntent, WriteLog,
+            ReadLogs, RecordVote, Release, Step, StoreView, Versioned, WriteIntent, WriteLog,
         },
         records::{IntentRecord, LogRecord, OwnerRecord, Preference, WindowRecord},
     },
@@ -70,9 +73,12 @@ pub struct PromiseStore {
     limits: Limits,
     // What was seen, whatever the store says later (I6).
     knowledge: Knowledge,
+    newest_term: Term,
     newest_vote: Option<Slot>,
     highest_watermark: Option<Slot>,
     quarantine: Option<String>,
+    /// See [`Known::accepted`].
+    accepted: Option<Slot>,
     tenure: Result<Tenure, String>,
 }
 
@@ -97,6 +103,8 @@ pub struct StoreSnapshot {
     pub intent: Option<IntentRecord>,
     pub revision: Revision,
     pub store_id: u64,
+    /// That there is no tower is known, and was said to be right.
+    pub accepted: bool,
 }
 
 impl StoreSnapshot {
@@ -108,6 +116,7 @@ impl StoreSnapshot {
             has_tower: self.tower.is_some(),
             tower_last_vote: self.tower.as_ref().and_then(StoredTower::last_slot),
             intent: self.intent.clone(),
+            accepted: self.accepted,
         }
     }
 }
@@ -165,9 +174,11 @@ impl PromiseStore {
             instance: opening.instance,
             limits: opening.limits,
             knowledge: Knowledge::default(),
+            newest_term: Term(0),
             newest_vote: None,
             highest_watermark: None,
             quarantine: None,
+            accepted: None,
             tenure: Err("it was not claimed yet".into()),
         }
     }
@@ -187,8 +198,11 @@ impl PromiseStore {
         Known {
             store_id: self.knowledge.store_id,
             revision: self.knowledge.revision,
+            term: self.newest_term,
             newest_vote: self.newest_vote,
             highest_watermark: self.highest_watermark,
+            quarantine: self.quarantine.clone(),
+            accepted: self.accepted,
         }
     }
 
@@ -198,6 +212,58 @@ impl PromiseStore {
         self.knowledge.revision = self.knowledge.revision.max(known.revision);
         self.newest_vote = self.newest_vote.max(known.newest_vote);
         self.highest_watermark = self.highest_watermark.max(known.highest_watermark);
+        self.newest_term = self.newest_term.max(known.term);
+        self.quarantine = known.quarantine.clone().or(self.quarantine.take());
+        self.accepted = known.accepted;
+    }
+
+    /// Why nothing is signed on this store's word, if so.
+    pub fn quarantine(&self) -> Option<&str> {
+        self.quarantine.as_deref()
+    }
+
+    /// A person says that this is the identity's store, whatever its id and revision: etcd was moved without a loss. Believed if
+    /// it holds everything that was ever seen here; else all stays as it was.
+    pub fn trust(&mut self) -> Result<StoreSnapshot, StoreError> {
+        let before = self.known();
+        self.quarantine = None;
+        self.knowledge = Knowledge::default();
+        let read = self.read();
+        if read.is_err() {
+            self.recall(&before);
+        }
+        read
+    }
+
+    /// A person says that the chain has passed `slot`, and with it the lockouts of every vote that this store may have
+    /// lost. Its tower goes, and what was seen of it; the next owner takes the chain's. `Err`: all stays as it was.
+    pub fn forget_tower(&mut self, slot: Slot, note: &NoteRecord) -> Result<(), StoreError> {
+        let before = self.known();
+        self.recall(&Known::default());
+        let forgotten = self.drop_tower(note);
+        match forgotten {
+            Ok(true) => {
+                self.accepted = Some(slot);
+                self.tenure = Err("the store's tower was forgotten".into());
+                Ok(())
+            }
+            Ok(false) => {
+                self.recall(&before);
+                Err(StoreError::Fenced { by: "somebody wrote to the store at the same moment".into() })
+            }
+            Err(error) => {
+                self.recall(&before);
+                Err(error)
+            }
+        }
+    }
+
+    /// Exactly this is known, and no more.
+    fn recall(&mut self, known: &Known) {
+        self.knowledge = Knowledge { store_id: known.store_id, revision: known.revision };
+        (self.newest_vote, self.highest_watermark) = (known.newest_vote, known.highest_watermark);
+        (self.newest_term, self.accepted) = (known.term, known.accepted);
+        self.quarantine = known.quarantine.clone();
     }
 
     /// The term while we own the identity.
@@ -260,7 +326,7 @@ impl PromiseStore {
         let stored =
             [&claimed.tower, &claimed.agave_tower].map(|tower| tower.as_ref().map(|tower| tower.value.clone()));
         let view = StoreView {
-            owner: None,
+            owner: Some(Versioned { value: owner.clone(), mod_revision: fence.owner_revision }),
             tower: claimed.tower,
             window: claimed.window,
             intent: None,
@@ -465,7 +531,11 @@ impl PromiseStore {
         if let Some(known) = self.highest_watermark.filter(|known| watermark.is_none_or(|found| found < *known)) {
             return Err(Quarantine::WatermarkWentDown { known, found: watermark.unwrap_or(0) }.to_string());
         }
-        (self.newest_vote, self.highest_watermark) = (last_vote, watermark);
+        let term = view.owner.as_ref().map_or(Term(0), |owner| owner.value.term);
+        if term < self.newest_term {
+            return Err(format!("it is at term {term}, and was at term {} before", self.newest_term));
+        }
+        (self.newest_vote, self.highest_watermark, self.newest_term) = (last_vote, watermark, term);
         Ok(StoreSnapshot {
             owner: view.owner.map(|owner| owner.value),
             owner_revision,
@@ -474,6 +544,7 @@ impl PromiseStore {
             intent: view.intent.map(|intent| intent.value),
             revision: view.revision,
             store_id: view.store_id,
+            accepted: self.accepted.is_some(),
         })
     }
 

@@ -99,6 +99,8 @@ impl PromiseStore {
             tenure.tower = Some(next);
         }
         self.newest_vote = self.newest_vote.max(Some(decision.slot));
+        // There is a tower again: to be without one would be a loss.
+        self.accepted = None;
         Ok(Promised { decision, term })
     }
 

@@ -18,13 +18,13 @@ use {
     },
 };
 
-fn claim(store: &mut PromiseStore) -> Claim {
+pub(super) fn claim(store: &mut PromiseStore) -> Claim {
     let snapshot = store.read().unwrap();
     store.claim(request(&snapshot)).unwrap()
 }
 
 /// Claims and records votes for these slots.
-fn owner(kv: &SharedKv, node: u8, slots: &[Slot]) -> PromiseStore {
+pub(super) fn owner(kv: &SharedKv, node: u8, slots: &[Slot]) -> PromiseStore {
     let mut store = open(kv, node);
     claim(&mut store);
     for slot in slots {
@@ -33,7 +33,7 @@ fn owner(kv: &SharedKv, node: u8, slots: &[Slot]) -> PromiseStore {
     store
 }
 
-fn record(store: &mut PromiseStore, slot: Slot) -> Result<Promised, RecordError> {
+pub(super) fn record(store: &mut PromiseStore, slot: Slot) -> Result<Promised, RecordError> {
     let tower = store.tower().map(|tower| tower.tower().clone()).unwrap_or_default();
     store.record(vote(&tower, slot, 0), &TestSigner::new())
 }
@@ -439,25 +439,6 @@ fn on_disk_and_back_and_out_to_agave() {
     assert_eq!(other.import(tower), Ok(false), "an older tower never replaces a newer one");
     let error = import_tower(&file, &Pubkey::new_from_array([1; 32])).expect_err("another identity's").to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
-}
-
-#[test]
-fn what_earlier_runs_have_seen_still_counts() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("seen.json");
-    let kv = SharedKv::new();
-    let mut store = owner(&kv, 1, &[1]);
-    let backup = kv.memory();
-    let _ = record(&mut store, 2).unwrap();
-    store.known().save(&path).unwrap();
-    kv.restore(backup);
-
-    let mut forgetful = open(&kv, 2);
-    assert!(forgetful.read().is_ok(), "the premise: without memory the rollback goes unnoticed");
-    let mut mindful = open(&kv, 3);
-    mindful.remember(&Known::load(&path).unwrap().unwrap());
-    let Err(StoreError::Quarantined { reason, .. }) = mindful.read() else { panic!("it went back in time") };
-    assert!(reason.contains("went back in time"), "{reason}");
 }
 
 const DEADLINE: Duration = Duration::from_millis(500);

@@ -8,6 +8,7 @@ use {
             Desk, Question,
             report::{HistoryReport, PlanReport, RecoverReport, RehearsalReport, StoreReport},
         },
+        topology::Vouch,
     },
     jsonrpsee::{RpcModule, core::RegisterMethodError, types::ErrorObjectOwned},
     std::{sync::Arc, time::Duration},
@@ -48,27 +49,53 @@ pub(super) fn register(module: &mut RpcModule<AdminContext>) -> Result<(), Regis
     })?;
     module.register_async_method("tandemFailoverRecover", |_, context, _| async move {
         let known = ask::<Recovery>(&context, |reply| Question::Recovery { reply }).await?;
-        let store: RecoverReport = at_desk(&context, |desk| Ok(desk.recovery())).await?;
-        Reply::Ok(store.with(&known).advise())
+        Reply::Ok(recovery(&context, &known).await?.advise())
     })?;
     module.register_async_method("tandemFailoverAcceptSlot", |params, context, _| async move {
         let slot: u64 = params.sequence().next()?;
         let known = ask::<Recovery>(&context, |reply| Question::Recovery { reply }).await?;
-        let report: RecoverReport = at_desk(&context, |desk| Ok(desk.recovery())).await?;
-        if report.with(&known).quarantined.is_none() {
-            let failure = Failure::refused("nothing to recover: the store is as new as anything known");
-            return Err(refusal(failure.remedy("see `failover recover`; nothing was changed")));
-        }
+        doubted(&context, &known).await?;
         known.accepts(slot).map_err(|reason| {
             refusal(Failure::refused(reason).remedy("see `failover recover` for the slot; nothing was changed"))
         })?;
-        at_desk(&context, move |desk| desk.drop_tower(slot)).await
+        vouch(&context, Vouch::NoTower { slot }).await
+    })?;
+    module.register_async_method("tandemFailoverAcceptStore", |_, context, _| async move {
+        let known = ask::<Recovery>(&context, |reply| Question::Recovery { reply }).await?;
+        doubted(&context, &known).await?;
+        vouch(&context, Vouch::Store).await
     })?;
     Ok(())
 }
 
 /// An operator's rounds are done within the patience of a client.
 const ROUNDS_MAX: u32 = 1_000;
+
+/// What stands in the way of signing.
+async fn recovery(context: &AdminContext, known: &Recovery) -> Reply<RecoverReport> {
+    let store = match &context.failover {
+        Some(_) => at_desk(context, |desk| Ok(desk.recovery())).await?,
+        // A folder of this process: nobody else has written to it, and what was seen in it is what it has.
+        None => RecoverReport {
+            store: context.status.load().store.clone(),
+            store_last_vote: known.seen_in_store,
+            ..RecoverReport::default()
+        },
+    };
+    Ok(store.with(known))
+}
+
+async fn doubted(context: &AdminContext, known: &Recovery) -> Reply<()> {
+    if recovery(context, known).await?.quarantined.is_some() {
+        return Ok(());
+    }
+    let failure = Failure::refused("nothing to recover: the store is as new as anything known");
+    Err(refusal(failure.remedy("see `failover recover`; nothing was changed")))
+}
+
+async fn vouch(context: &AdminContext, vouch: Vouch) -> Reply<()> {
+    ask::<Result<(), Failure>>(context, |reply| Question::Vouch { vouch, reply }).await?.map_err(refusal)
+}
 
 async fn at_desk<T: Send + 'static>(
     context: &AdminContext,

@@ -124,6 +124,7 @@ fn status() -> NodeStatus {
         next_leader_slot: None,
         peers: 3,
         store: "file".into(),
+        quarantine: None,
         last_step_down: None,
         last_handover: None,
         vote_path: VotePathReport::default(),

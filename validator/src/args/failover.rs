@@ -153,13 +153,18 @@ pub struct HistoryArgs {
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit status 0: nothing to recover, or recovered; 5: the store is quarantined. Changes nothing without \
-                        --accept-slot."
+                        --accept-slot or --accept-store."
 )]
 pub struct RecoverArgs {
     /// Forget the store's old tower: the next owner takes the one on chain. SLOT is the safe slot that this command names;
     /// accepted only once the chain has passed it, when no lockout of a vote the store may have lost is left
     #[arg(long, value_name = "SLOT")]
     pub accept_slot: Option<u64>,
+
+    /// This is the identity's own store, moved without a loss (another cluster id, say): believe it again. Refused if it has
+    /// less than this machine has ever seen in it. No restart is needed; run it on each machine
+    #[arg(long, conflicts_with = "accept_slot")]
+    pub accept_store: bool,
 
     #[command(flatten)]
     pub target: FailoverTarget,

@@ -115,6 +115,11 @@ pub struct RunArgs {
     #[arg(long)]
     pub require_tower: bool,
 
+    /// The first start of an identity that has voted before, with a store that has no tower of it: take the vote account's from the
+    /// chain. Nothing is signed for 512 slots then. Not for a store that has lost its tower (see `failover recover`)
+    #[arg(long)]
+    pub adopt_chain_tower: bool,
+
     /// Never vote
     #[arg(long)]
     pub no_voting: bool,

@@ -28,8 +28,9 @@ fn line(status: &NodeStatus) -> String {
         Some(slots) => format!("{slots} behind"),
         None => "the cluster's tip is not known yet".to_owned(),
     };
+    let quarantine = status.quarantine.as_ref().map_or(String::new(), |reason| format!(" | QUARANTINED: {reason}"));
     format!(
-        "{} {} | term {} | tip {} ({behind}) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}",
+        "{} {} | term {} | tip {} ({behind}) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}{quarantine}",
         status.role,
         status.identity,
         or_dash(status.term),

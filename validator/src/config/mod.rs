@@ -63,6 +63,7 @@ pub struct Roles {
     pub on_identity_loss: tandem_role::OnLoss,
     pub on_store_loss: tandem_role::OnLoss,
     pub require_tower: bool,
+    pub adopt_chain_tower: bool,
     pub intent_deadline: Duration,
     /// How long a record is retried before the store counts as lost.
     pub write_timeout: Duration,
@@ -88,6 +89,7 @@ impl Config {
             on_identity_loss: on_loss(args.on_identity_loss),
             on_store_loss: on_loss(args.on_store_loss),
             require_tower: args.require_tower,
+            adopt_chain_tower: args.adopt_chain_tower,
             intent_deadline: Duration::from_millis(args.intent_deadline),
             write_timeout: Duration::from_millis(args.etcd_write_timeout),
         };

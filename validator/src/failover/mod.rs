@@ -5,25 +5,35 @@ mod rehearse;
 pub mod report;
 
 use {
-    crate::exit::{Failure, Status},
+    crate::{
+        exit::{Failure, Status},
+        topology::Vouch,
+    },
     report::{HistoryReport, RecoverReport, RehearsalReport, StoreReport},
     std::time::Duration,
     tandem_env::{random_instance_id, wall_clock},
     tandem_etcd::EtcdKv,
-    tandem_role::{
-        StoreFacts,
-        hints::{HoldRecord, NoteRecord},
-        machine::Recovery,
-    },
+    tandem_role::{StoreFacts, hints::HoldRecord, machine::Recovery},
     tandem_tower_storage::{Limits, Opening, PromiseStore, StoreError, SystemPace},
-    tandem_types::{Hash, Pubkey, Slot, UnixMillis},
+    tandem_types::{Hash, Pubkey, UnixMillis},
     tokio::sync::oneshot,
 };
 
 /// What only the role stage can answer.
 pub enum Question {
-    Plan { identity: Option<Pubkey>, facts: Box<StoreFacts>, reply: oneshot::Sender<report::PlanReport> },
-    Recovery { reply: oneshot::Sender<Recovery> },
+    Plan {
+        identity: Option<Pubkey>,
+        facts: Box<StoreFacts>,
+        reply: oneshot::Sender<report::PlanReport>,
+    },
+    Recovery {
+        reply: oneshot::Sender<Recovery>,
+    },
+    /// A person vouches for the store.
+    Vouch {
+        vouch: Vouch,
+        reply: oneshot::Sender<Result<(), Failure>>,
+    },
 }
 
 pub struct Desk {
@@ -90,17 +100,6 @@ impl Desk {
             Ok(snapshot) => RecoverReport::of_store(self.kv_name(), &snapshot),
             Err(error) => RecoverReport::of_failure(self.kv_name(), &error.to_string()),
         }
-    }
-
-    /// Every lockout of a vote that the store may have lost has passed: its tower may go.
-    pub fn drop_tower(&self, slot: Slot) -> Result<(), Failure> {
-        let what = format!("recover: the store's tower was forgotten after slot {slot}");
-        let note = NoteRecord { at: wall_clock(), by: self.host.clone(), what };
-        if self.store().drop_tower(&note).map_err(failure)? {
-            return Ok(());
-        }
-        Err(Failure::refused("somebody wrote to the store at the same moment; nothing was changed")
-            .remedy("stop the owner (`failover status` names it), then ask again"))
     }
 
     fn kv_name(&self) -> String {

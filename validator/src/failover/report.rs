@@ -212,6 +212,7 @@ impl RecoverReport {
         self.gossip_last_vote = known.gossip;
         self.tip = Some(known.tip);
         self.safe_from = known.safe_from;
+        self.quarantined = self.quarantined.or(known.quarantine.clone());
         let newest = known.seen_in_store.max(known.chain).max(known.gossip);
         // As the role machine judges: a store that never had a tower is no older than anything.
         let older = |newest: &Slot| match self.store_last_vote {
@@ -233,7 +234,8 @@ impl RecoverReport {
             (None, _) => vec!["nothing to recover: the store is as new as anything known".to_owned()],
             (Some(_), safe_from) => {
                 let mut advice = vec![
-                    "first choice: bring the newer store back (its members, or its newest data folder), then restart this node"
+                    "first choice: bring the newer store back (its members, or its newest data folder); if this is it, moved without \
+                     a loss: `validator failover recover --accept-store` on each machine"
                         .to_owned(),
                     "if it is lost for good, let no machine vote meanwhile (a quarantined one does not)".to_owned(),
                 ];
@@ -250,8 +252,8 @@ impl RecoverReport {
                 }
                 advice.push(match self.safe_from {
                     Some(slot) => format!(
-                        "then start one machine, and when it has caught up: `validator failover recover --accept-slot {slot}`; \
-                         it forgets the old tower, and after a restart takes the chain's"
+                        "then, on each machine, when it has caught up: `validator failover recover --accept-slot {slot}`; \
+                         it forgets the old tower, and whoever is made active then takes the chain's"
                     ),
                     None => "no vote is known from anywhere on this node: run this on one that follows the chain".to_owned(),
                 });
@@ -274,12 +276,18 @@ mod tests {
     fn a_store_is_older_than_what_is_known_or_it_is_not() {
         let chain =
             Recovery { chain: Some(50), gossip: Some(52), tip: 60, safe_from: Some(116), ..Recovery::default() };
-        assert_eq!(judged(Some(52), chain).quarantined, None);
-        let older = judged(Some(51), chain);
+        assert_eq!(judged(Some(52), chain.clone()).quarantined, None);
+        let older = judged(Some(51), chain.clone());
         assert!(older.quarantined.is_some_and(|reason| reason.contains("up to slot 51, but slot 52")));
         let advice = older.advice.join("\n");
         assert!(advice.contains("56 slots to go") && advice.contains("recover --accept-slot 116"), "{advice}");
-        assert_eq!(judged(None, chain).quarantined, None, "an identity that is new to this store");
+        assert_eq!(judged(None, chain.clone()).quarantined, None, "an identity that is new to this store");
+        let doubted = Recovery { quarantine: Some("another id".into()), ..chain.clone() };
+        assert_eq!(
+            judged(Some(52), doubted).quarantined.as_deref(),
+            Some("another id"),
+            "what the node has seen counts"
+        );
         let lost = Recovery { seen_in_store: Some(52), ..chain };
         assert!(judged(None, lost).quarantined.is_some(), "it had a tower before");
     }

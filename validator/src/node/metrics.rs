@@ -30,6 +30,11 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, u64)> {
         ("confirmed_slot", "Highest block more than two thirds of the stake voted for", status.confirmed),
         ("last_vote_slot", "Slot of the last recorded vote, 0 for none", status.last_vote.unwrap_or_default()),
         ("peers", "Nodes heard of in gossip within a minute", status.peers as u64),
+        (
+            "quarantined",
+            "1 when nothing is signed on the store's word, until `failover recover`",
+            u64::from(status.quarantine.is_some()),
+        ),
         ("root_slot", "Our root", status.root),
         (
             "slots_behind",

@@ -1,7 +1,7 @@
 //! The promise store's place: a locked folder, or etcd.
 
 use {
-    super::{last_store, watch},
+    super::{last_store, memory, watch},
     crate::{
         config::{Config, TowerStorage},
         exit::{Failure, Status},
@@ -114,15 +114,27 @@ impl Store {
             if mirror {
                 store = store.mirror_agave();
             }
-            match store.read() {
-                // Said now, and not only when the identity is wanted.
-                Err(error @ StoreError::Quarantined { .. }) => Err(Failure::refused(error)
-                    .remedy("bring the identity's own store back, or point this validator at the right one")),
-                // A store that does not answer just now may do so when it is needed.
-                Ok(_) | Err(StoreError::Unavailable { .. } | StoreError::Fenced { .. } | StoreError::NotOwner) => {
-                    Ok(store)
-                }
+            let (known, memory) = memory::open(&ledger, identity)?;
+            if let Some(known) = &known {
+                store.remember(known);
             }
+            match store.read() {
+                // At first sight: what is there is not what this software writes.
+                Err(error @ StoreError::Quarantined { .. }) if known.is_none() => {
+                    return Err(Failure::refused(error)
+                        .remedy("bring the identity's own store back, or point this validator at the right one"));
+                }
+                // Said now, and not only when the identity is wanted. The node stands by all the same: what can be done about it
+                // takes one that follows the chain (`failover recover`).
+                Err(error @ StoreError::Quarantined { .. }) => {
+                    tracing::error!(
+                        "{error}; bring the identity's own store back, or see `validator failover recover`"
+                    );
+                }
+                // A store that does not answer just now may do so when it is needed.
+                Ok(_) | Err(StoreError::Unavailable { .. } | StoreError::Fenced { .. } | StoreError::NotOwner) => {}
+            }
+            Ok((store, memory))
         })
     }
 

@@ -9,8 +9,9 @@ mod tests;
 use {
     crate::{
         exit::Failure,
+        failover,
         stage::{Progress, Stage},
-        topology::{GossipCommand, ProducerInput, PromiseInput, RoleInput, Shared, StoreCommand, VoteInput},
+        topology::{GossipCommand, ProducerInput, PromiseInput, RoleInput, Shared, StoreCommand, VoteInput, Vouch},
     },
     std::net::SocketAddr,
     tandem_env::{Rx, wall_clock},
@@ -18,18 +19,33 @@ use {
     tandem_net::UdpPort,
     tandem_role::{
         event::{Event as RoleEvent, StoreCall},
+        hints::NoteRecord,
         records::{IntentRecord, Preference},
     },
     tandem_tower_storage::{
-        ClaimError, ClaimRequest, PromiseStore, RecordError, StoreError, Tower, VoteDecision, VoteKind,
+        ClaimError, ClaimRequest, Known, PromiseStore, RecordError, StoreError, Tower, VoteDecision, VoteKind,
     },
     tandem_types::{InstanceId, Pubkey, Slot, Tick},
     tandem_vote::{Decision, DecisionKind},
     tandem_wire::contact_info::SocketTag,
+    tokio::sync::oneshot,
 };
 
 /// Opens the store of an identity.
-pub type OpenStore = Box<dyn FnMut(&Pubkey) -> Result<PromiseStore, Failure> + Send>;
+pub type OpenStore = Box<dyn FnMut(&Pubkey) -> Result<(PromiseStore, Box<dyn Keeper>), Failure> + Send>;
+
+/// Keeps what was seen of a store for the next run.
+pub trait Keeper: Send {
+    fn keep(&mut self, known: &Known, when: When) -> Result<(), Failure>;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    /// Durable when the call returns.
+    Now,
+    /// Without waiting.
+    Soon,
+}
 
 /// How this machine signs its records in the store.
 pub struct Signature {
@@ -48,6 +64,9 @@ pub struct PromiseStage {
     vote_account: Option<Pubkey>,
     port: UdpPort,
     store: Option<PromiseStore>,
+    memory: Option<Box<dyn Keeper>>,
+    /// What the memory was told last.
+    kept: Option<Known>,
     identity: Option<Pubkey>,
     permit: Option<Permit>,
 }
@@ -66,8 +85,19 @@ impl PromiseStage {
         port: UdpPort,
         identity: Option<Pubkey>,
     ) -> Result<Self, Failure> {
-        let mut stage =
-            Self { shared, inbox, open, signature, vote_account, port, store: None, identity: None, permit: None };
+        let mut stage = Self {
+            shared,
+            inbox,
+            open,
+            signature,
+            vote_account,
+            port,
+            store: None,
+            memory: None,
+            kept: None,
+            identity: None,
+            permit: None,
+        };
         if let Some(identity) = identity {
             stage.command(StoreCommand::Open { identity })?;
         }
@@ -206,7 +236,8 @@ impl PromiseStage {
             StoreCommand::Open { identity } => {
                 if self.identity != Some(identity) {
                     self.permit = None;
-                    self.store = Some((self.open)(&identity)?);
+                    let (store, memory) = (self.open)(&identity)?;
+                    (self.store, self.memory, self.kept) = (Some(store), Some(memory), None);
                     self.identity = Some(identity);
                 }
                 Ok(())
@@ -277,7 +308,32 @@ impl PromiseStage {
                 };
                 self.role(event)
             }
+            StoreCommand::Vouch { vouch, reply } => self.vouch(vouch, reply),
         }
+    }
+
+    /// `failover recover`: a person's word ends a quarantine, as far as what is known here allows it.
+    fn vouch(&mut self, vouch: Vouch, reply: oneshot::Sender<Result<(), Failure>>) -> Result<(), Failure> {
+        let Some(store) = &mut self.store else {
+            // The asker may have gone.
+            drop(reply.send(Err(Failure::refused("no store is open: this node has no vote account"))));
+            return Ok(());
+        };
+        let done = match &vouch {
+            Vouch::Store => store.trust().map(drop),
+            Vouch::NoTower { slot } => {
+                let what = format!("recover: the store's tower was forgotten after slot {slot}");
+                let note = NoteRecord { at: wall_clock(), by: self.signature.host.clone(), what };
+                store.forget_tower(*slot, &note)
+            }
+        };
+        if done.is_ok() {
+            self.keep()?;
+            let tower_forgotten = matches!(vouch, Vouch::NoTower { .. });
+            self.role(RoleEvent::StoreVouched { tower_forgotten })?;
+        }
+        drop(reply.send(done.map_err(failover::failure)));
+        Ok(())
     }
 
     fn claim(&mut self, request: ClaimRequest) -> Result<(), Failure> {
@@ -294,6 +350,20 @@ impl PromiseStage {
             }
         };
         self.role(event)
+    }
+
+    /// A quarantine, a person's word, and the first sight of a store are durable before anything else is done; the rest soon.
+    fn keep(&mut self) -> Result<(), Failure> {
+        let (Some(store), Some(memory)) = (&self.store, &mut self.memory) else { return Ok(()) };
+        let known = store.known();
+        let judged = |known: &Known| (known.quarantine.clone(), known.accepted, known.store_id);
+        match &self.kept {
+            Some(kept) if *kept == known => return Ok(()),
+            Some(kept) if judged(kept) == judged(&known) => memory.keep(&known, When::Soon)?,
+            Some(_) | None => memory.keep(&known, When::Now)?,
+        }
+        self.kept = Some(known);
+        Ok(())
     }
 
     fn no_store(&self, call: StoreCall) -> Result<(), Failure> {
@@ -316,6 +386,7 @@ impl Stage for PromiseStage {
             PromiseInput::ClaimSlot(slot) => self.claim_slot(slot)?,
             PromiseInput::Store(command) => self.command(command)?,
         }
+        self.keep()?;
         Ok(Progress::Busy)
     }
 }

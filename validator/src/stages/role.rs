@@ -56,6 +56,7 @@ pub struct RoleStage {
     last_handover: Option<HandoverReport>,
     last_step_down: Option<StepDownReport>,
     last_vote: Option<u64>,
+    quarantined: Option<String>,
     store_name: String,
     effects: Vec<Effect>,
     auto: auto::Auto,
@@ -99,6 +100,7 @@ impl RoleStage {
             last_handover: None,
             last_step_down: None,
             last_vote: None,
+            quarantined: None,
             store_name: setup.store_name,
             effects: Vec::new(),
             auto,
@@ -135,6 +137,7 @@ impl RoleStage {
 
     fn handle(&mut self, now: Tick, event: Event) -> Result<(), Failure> {
         self.machine.handle(now, event, &mut self.effects);
+        self.tell_quarantine();
         // Effects may answer themselves (switching the name): those answers are events of their own.
         while !self.effects.is_empty() {
             for effect in std::mem::take(&mut self.effects) {
@@ -144,6 +147,23 @@ impl RoleStage {
             }
         }
         Ok(())
+    }
+
+    /// A standby that could not take over must not look like one that can.
+    fn tell_quarantine(&mut self) {
+        if self.machine.quarantine() == self.quarantined.as_deref() {
+            return;
+        }
+        self.quarantined = self.machine.quarantine().map(str::to_owned);
+        match &self.quarantined {
+            Some(reason) => {
+                self.shared.views.counters.add("quarantines", 1);
+                tracing::error!(
+                    "QUARANTINE: {reason}; this node signs nothing and cannot take over until `validator failover recover`"
+                );
+            }
+            None => tracing::info!("the store is believed again"),
+        }
     }
 
     fn request(&mut self, now: Tick, request: RoleRequest) -> Result<(), Failure> {

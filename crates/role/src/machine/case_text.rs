@@ -182,6 +182,7 @@ impl<'a> Words<'a> {
             has_tower: tower != "none",
             tower_last_vote: tower.parse().ok(),
             intent: self.number("intent").map(|term| intent(false, 2000, term)),
+            accepted: self.has("accepted"),
         }
     }
 }
@@ -269,6 +270,7 @@ impl Harness {
             "intent-unavailable" => Event::StoreUnavailable { call: StoreCall::Intent, reason: "refused".into() },
             "claim-unavailable" => Event::StoreUnavailable { call: StoreCall::Claim, reason: "refused".into() },
             "store-quarantined" => Event::StoreQuarantined { reason: "went back in time".into() },
+            "vouched" => Event::StoreVouched { tower_forgotten: words.has("tower-forgotten") },
             "owner-changed" => Event::OwnerChanged(words.owner().map(Box::new)),
             "intent" => {
                 let (deadline_ms, term) = (words.number("deadline").unwrap_or(2000), words.number("term").unwrap_or(1));
@@ -359,6 +361,7 @@ fn machine(words: &Words) -> Machine {
         on_identity_loss: on("loss-standby"),
         on_store_loss: on("store-loss-standby"),
         require_tower: words.has("require-tower"),
+        adopt_chain_tower: words.has("adopts"),
         store_is_exclusive: words.has("file-store"),
         intent_deadline: Duration::from_millis(if words.has("unasked") { 0 } else { 2000 }),
         caught_up_slots_max: 8,

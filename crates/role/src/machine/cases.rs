@@ -490,7 +490,7 @@ fn the_last_vote_is_replayed_first_or_outwaited() {
 #[test]
 fn without_a_tower_the_chains_is_taken_and_held_back() {
     check(
-        "node primary
+        "node primary adopts
          chain tip=100 vote=90       => read
          store owner=none            => claim over term=0 rev=0
          claimed term=1              => STANDBY->ACQUIRED; adopt Chain

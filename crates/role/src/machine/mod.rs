@@ -31,6 +31,8 @@ mod case_text;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod trust_cases;
+#[cfg(test)]
 mod twin_cases;
 
 pub use plan::{Plan, PlanStep, Recovery};
@@ -73,6 +75,10 @@ pub struct Machine {
     /// We stand by only because the store was lost: if it comes back and still names us, nobody else has had the
     /// identity in between, and we go on.
     store_was_lost: bool,
+    /// Why nothing is signed on the store's word, as of the last look at it.
+    quarantine: Option<String>,
+    /// A person has said that the store need not have a tower.
+    accepted: bool,
     /// Newest vote ever seen in the store's tower (I6).
     tower_seen: Option<Slot>,
     term_seen: Term,
@@ -112,6 +118,8 @@ impl Machine {
             last_takeover: None,
             claim_unresolved: false,
             store_was_lost: false,
+            quarantine: None,
+            accepted: false,
             tower_seen: None,
             term_seen: Term(0),
             last_read: ReadId(0),
@@ -155,6 +163,11 @@ impl Machine {
         self.last_takeover.as_ref()
     }
 
+    /// Why nothing is signed on the store's word, if so.
+    pub fn quarantine(&self) -> Option<&str> {
+        self.quarantine.as_deref()
+    }
+
     pub fn identity(&self) -> Option<Pubkey> {
         self.identity
     }
@@ -175,6 +188,7 @@ impl Machine {
                 self.takeover_chain(now, out);
             }
             Event::StoreRead { read, facts } => {
+                self.quarantine = None;
                 self.learn(&facts);
                 self.standby_read(now, read, &facts, out);
                 self.active_read(now, &facts, out);
@@ -184,9 +198,11 @@ impl Machine {
                 self.active_unavailable(now, &reason, out);
             }
             Event::StoreQuarantined { reason } => {
+                self.quarantine = Some(reason.clone());
                 self.standby_quarantined(now, &reason, out);
                 self.owner_quarantined(now, &reason, out);
             }
+            Event::StoreVouched { tower_forgotten } => self.vouched(now, tower_forgotten),
             Event::OwnerChanged(owner) => {
                 self.standby_owner_changed(now, owner.as_deref(), out);
                 self.owner_changed(now, owner.as_deref(), out);
@@ -241,6 +257,7 @@ impl Machine {
     /// Remembers the most that the store has shown: what comes later must not be less.
     fn learn(&mut self, facts: &StoreFacts) {
         self.tower_seen = self.tower_seen.max(facts.tower_last_vote);
+        self.accepted = facts.accepted;
         if let Some(owner) = &facts.owner {
             self.term_seen = self.term_seen.max(owner.term);
         }

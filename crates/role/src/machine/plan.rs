@@ -22,13 +22,15 @@ pub struct PlanStep {
 }
 
 /// The newest vote of the identity by source, and from where on voting is safe whatever was voted before.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Recovery {
     /// The newest the store has ever shown to this process.
     pub seen_in_store: Option<Slot>,
     pub chain: Option<Slot>,
     pub gossip: Option<Slot>,
     pub tip: Slot,
+    /// Why nothing is signed on the store's word, if so.
+    pub quarantine: Option<String>,
     /// Nothing while nothing was ever voted.
     pub safe_from: Option<Slot>,
 }
@@ -59,7 +61,7 @@ impl Machine {
         let Some(identity) = self.identity else {
             return Some("this node does not know the identity: it has no vote account of this cluster".into());
         };
-        let objection = self.admissible(&identity, candidate).err()?;
+        let objection = self.admissible(&identity, candidate).err().or_else(|| self.distrust())?;
         Some(format!("{}; {}", objection.reason, objection.remedy))
     }
 
@@ -74,10 +76,17 @@ impl Machine {
             .not_now()
             .into_iter()
             .chain(self.admissible(identity, candidate).err())
+            .chain(self.distrust())
             .chain(self.objection_in_store(facts, self.config.require_tower, self.newest_known_vote()))
             .map(|objection| (objection.kind, objection.reason, objection.remedy))
             .collect();
         Plan { steps: self.steps(facts), refused }
+    }
+
+    /// The store is not believed, whatever a fresh look at it shows.
+    pub(super) fn distrust(&self) -> Option<Objection> {
+        let reason = self.quarantine.clone()?;
+        Some(Objection { kind: RefusedKind::Quarantined, reason, remedy: super::standby::RECOVER })
     }
 
     fn not_now(&self) -> Option<Objection> {
@@ -145,6 +154,7 @@ impl Machine {
             chain: self.chain.own_vote_on_chain,
             gossip: self.chain.own_vote_in_gossip,
             tip: self.chain.tip,
+            quarantine: self.quarantine.clone(),
             safe_from: newest.map(|slot| slot.saturating_add(self.config.chain_tower_hold_slots)),
         }
     }

@@ -439,6 +439,9 @@ impl Machine {
                 remedy: "import one with `failover recover --import`, or leave --require-tower away; nothing was claimed",
             });
         }
+        if let Some(reason) = self.unexpected_void(facts.has_tower, floor) {
+            return Some(Objection { kind: RefusedKind::Quarantined, reason, remedy: ADOPT });
+        }
         if let Some(reason) = self.older_than_known(facts.has_tower, facts.tower_last_vote, floor) {
             return Some(Objection { kind: RefusedKind::Quarantined, reason, remedy: RECOVER });
         }
@@ -477,6 +480,24 @@ impl Machine {
         Some(format!(
             "the store's tower {found}, but this identity has voted for slot {known}: the store is older than the chain"
         ))
+    }
+
+    /// No tower, and yet the identity has voted: a new store, a lost one, or a wrong one. A person knows which.
+    pub(super) fn unexpected_void(&self, has_tower: bool, voted: Option<Slot>) -> Option<String> {
+        let voted = voted?;
+        let is_known = has_tower || self.config.adopt_chain_tower || self.accepted || self.tower_seen.is_some();
+        (!is_known).then(|| format!("the store has no tower, but this identity has voted up to slot {voted}"))
+    }
+
+    /// What is known of the store begins anew. A primary does not claim by itself after that: the person who is there does.
+    pub(super) fn vouched(&mut self, now: Tick, tower_forgotten: bool) {
+        self.quarantine = None;
+        if tower_forgotten {
+            (self.tower_seen, self.accepted) = (None, true);
+        }
+        if let State::Standby(None) = &self.state {
+            self.poll_at = Some(now);
+        }
     }
 
     fn ask(&mut self, facts: &StoreFacts, out: &mut Vec<Effect>) {
@@ -644,6 +665,10 @@ impl Machine {
         }
     }
 }
+
+pub(super) const ADOPT: &str = "if this identity never used this store, start once with --adopt-chain-tower; if its tower is \
+     elsewhere, bring it (`validator tower import`) or point this node at the right store; if it is lost, see `failover recover`; \
+     nothing was claimed";
 
 pub(super) const RECOVER: &str =
     "no vote is signed on its word; `failover recover` shows the slot from which voting is safe again";

@@ -97,8 +97,10 @@ impl Machine {
         self.claim_unresolved = false;
         self.store_was_lost = false;
         pursuit.phases.claim_ms = pursuit.lap(now);
-        let refused = self.older_than_known(claim.has_tower, claim.tower_last_vote, pursuit.floor);
-        let votes_on_chain = self.chain.own_vote_on_chain.max(self.chain.own_vote_in_gossip).is_some();
+        let older = self.older_than_known(claim.has_tower, claim.tower_last_vote, pursuit.floor);
+        let voted = self.chain.own_vote_on_chain.max(self.chain.own_vote_in_gossip);
+        let refused = older.or_else(|| self.unexpected_void(claim.has_tower, voted));
+        let votes_on_chain = voted.is_some();
         let source = match (claim.has_tower, votes_on_chain) {
             (true, _) => TowerSource::Store,
             (false, true) => TowerSource::Chain,

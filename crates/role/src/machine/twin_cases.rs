@@ -22,7 +22,7 @@ const NEWCOMER: &str = "
 fn a_newcomer_beside_a_living_twin_does_not_become_active() {
     // With etcd it stands by; with a folder there is nobody to stand by for, and the name was shown from the start.
     check(&format!(
-        "node primary
+        "node primary adopts
          {NEWCOMER}
          chain tip=111 gossip=111            => RECOVERED->LOCKED; lock; release 1
          released                            => LOCKED->STANDBY
@@ -30,14 +30,14 @@ fn a_newcomer_beside_a_living_twin_does_not_become_active() {
          chain tip=2000 vote=2000"
     ));
     check(&format!(
-        "node primary file-store
+        "node primary file-store adopts
          {NEWCOMER}
          chain tip=111 vote=111              => RECOVERED->LOCKED; lock; release 1
          released                            => exit 10"
     ));
     // An operator hears of it.
     check(
-        "node secondary
+        "node secondary adopts
          chain tip=100 vote=98
          set-identity                        => read
          store owner=none                    => claim over term=0 rev=0
@@ -46,7 +46,7 @@ fn a_newcomer_beside_a_living_twin_does_not_become_active() {
          released                            => LOCKED->STANDBY; refuse 1 Twin",
     );
     check(
-        "node secondary file-store
+        "node secondary file-store adopts
          chain tip=100 vote=98
          set-identity                        => read
          store owner=none                    => claim over term=0 rev=0
@@ -60,7 +60,7 @@ fn a_newcomer_beside_a_living_twin_does_not_become_active() {
 fn each_newer_vote_moves_the_hold() {
     let hold = CHAIN_TOWER_HOLD_SLOTS;
     check(&format!(
-        "node primary
+        "node primary adopts
          {NEWCOMER}
          chain tip={} vote=110
          chain tip={} vote=110               => RECOVERED->CAUGHT_UP; speak-as identity",
@@ -181,7 +181,7 @@ fn a_name_in_gossip_ends_a_node_with_a_folder_once_it_is_alive() {
     check("node primary file-store\n chain tip=90 behind=50\n seen-elsewhere\n seen-elsewhere alive => exit 10");
     check("node primary\n chain tip=90 behind=50\n seen-elsewhere alive");
     check(
-        "node primary file-store
+        "node primary file-store adopts
          chain tip=100 vote=98               => read
          store owner=none                    => claim over term=0 rev=0
          claimed term=1                      => STANDBY->ACQUIRED; adopt Chain

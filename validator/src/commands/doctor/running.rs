@@ -53,6 +53,14 @@ pub fn look(ledger: &Path, findings: &mut Vec<Finding>) -> Option<Running> {
             let lag =
                 status.slots_behind.map_or("does not know how far behind".to_owned(), |n| format!("{n} slots behind"));
             findings.push(Finding::ok(&subject, format!("process {}, {}, {lag}", running.pid, status.role)));
+            if let Some(reason) = &status.quarantine {
+                findings.push(Finding::fail(
+                    "quarantine",
+                    reason,
+                    "this node signs nothing on the store's word, and cannot take over",
+                    "validator failover recover",
+                ));
+            }
             if status.caught_up {
                 findings.push(Finding::ok("caught up", format!("tip {}, root {}", status.tip, status.root)));
             } else {

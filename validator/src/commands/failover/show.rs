@@ -81,6 +81,9 @@ fn print_node(node: &NodeStatus) {
         .slots_behind
         .map_or("the cluster's tip is not known yet".to_owned(), |slots| format!("{slots} slots behind"));
     println!("this node  {} as {}, slot {} ({behind})", node.role, node.identity, node.tip);
+    if let Some(reason) = &node.quarantine {
+        println!("           QUARANTINED: {reason}; see `validator failover recover`");
+    }
     if let Some(outlook) = &node.failover.outlook {
         let left = node.failover.promotions_left.unwrap_or_default();
         println!("           {outlook} (budget: {left} more promotions within the hour)");
@@ -120,6 +123,9 @@ pub fn recover(ledger: &Path, args: &RecoverArgs) -> Result<(), Failure> {
     if let Some(slot) = args.accept_slot {
         return accept(ledger, args, slot);
     }
+    if args.accept_store {
+        return accept_store(ledger, args);
+    }
     let report: RecoverReport = match source(ledger, &args.target)? {
         Source::Node(mut client) => client.call("tandemFailoverRecover", json!([]))?,
         Source::Store(desk) => desk.recovery().advise(),
@@ -155,6 +161,24 @@ pub fn recover(ledger: &Path, args: &RecoverArgs) -> Result<(), Failure> {
     }
 }
 
+/// Only with a running node: it knows what was ever seen in the store.
+fn accept_store(ledger: &Path, args: &RecoverArgs) -> Result<(), Failure> {
+    let Source::Node(mut client) = source(ledger, &args.target)? else {
+        return Err(Failure::refused(
+            "no validator runs at this ledger, and only one that does knows what it has seen in the store",
+        )
+        .remedy("start this node, and ask again"));
+    };
+    client.call::<()>("tandemFailoverAcceptStore", json!([]))?;
+    if args.format.json() {
+        return print_json(&json!({ "acceptedStore": true }));
+    }
+    println!(
+        "the store has everything this machine has ever seen in it, and is believed again; do the same on the other machine"
+    );
+    Ok(())
+}
+
 /// Only with a running node: the chain is what makes it safe.
 fn accept(ledger: &Path, args: &RecoverArgs, slot: u64) -> Result<(), Failure> {
     let Source::Node(mut client) = source(ledger, &args.target)? else {
@@ -165,7 +189,9 @@ fn accept(ledger: &Path, args: &RecoverArgs, slot: u64) -> Result<(), Failure> {
     if args.format.json() {
         return print_json(&json!({ "acceptedSlot": slot }));
     }
-    println!("the store's old tower is forgotten; now restart the validator on both machines");
+    println!(
+        "the store's old tower is forgotten; do the same on the other machine, then make one of them active: `validator set-identity`"
+    );
     println!("whoever claims takes the tower from the chain and waits {CHAIN_TOWER_HOLD_SLOTS} slots before it votes");
     Ok(())
 }

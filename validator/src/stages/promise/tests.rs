@@ -3,7 +3,11 @@
 use {
     super::*,
     crate::{
-        stages::testing::{World, leader, port, received, settle, store::TestKv, world},
+        stages::testing::{
+            World, leader, port, received, settle,
+            store::{TestKv, TestMemory},
+            world,
+        },
         topology::Readers,
     },
     std::sync::Arc,
@@ -19,6 +23,7 @@ struct Case {
     stage: PromiseStage,
     world: World,
     kv: TestKv,
+    memory: TestMemory,
     leader_port: UdpPort,
     vote: Rx<VoteInput>,
     role: Rx<RoleInput>,
@@ -42,9 +47,11 @@ impl Case {
         contact.set_socket(SocketTag::TpuVote, leader_port.local_addr()).expect("a socket");
         views.contact.store(Arc::new(contact));
         let kv = TestKv::new(&world);
+        let memory = TestMemory::default();
         let open: OpenStore = {
             let kv = kv.clone();
-            Box::new(move |_| Ok(kv.open(THIS)))
+            let memory = memory.clone();
+            Box::new(move |_| Ok((kv.open(THIS), Box::new(memory.clone()) as Box<dyn Keeper>)))
         };
         let signature = Signature {
             instance: InstanceId([THIS; 16]),
@@ -59,7 +66,7 @@ impl Case {
         let stage = PromiseStage::new(world.shared.clone(), promise, open, signature, account, port(), identity)
             .expect("an open store");
         let tower = TowerState::default();
-        Self { stage, world, kv, leader_port, vote, role, producer, gossip, tower, decided: 0 }
+        Self { stage, world, kv, memory, leader_port, vote, role, producer, gossip, tower, decided: 0 }
     }
 
     /// The owner, and allowed to sign.
@@ -229,6 +236,32 @@ fn a_look_that_finds_another_store_ends_signing() {
     case.decide(1);
     assert!(!case.answer());
     assert_eq!((case.kv.writes(), case.released()), (writes, vec![]));
+}
+
+#[test]
+fn a_quarantine_is_durable_before_anything_else_is_done_and_ends_by_a_persons_word() {
+    let mut case = Case::active();
+    let kept = |case: &Case| case.memory.kept().last().cloned().expect("something was kept");
+    let (first, when) = case.memory.kept()[0].clone();
+    assert!(when == When::Now && first.store_id == Some(77), "the first sight of a store: {first:?}");
+    case.kv.replace();
+    case.store(StoreCommand::Read { read: ReadId(2) });
+    assert!(matches!(case.role_event(), RoleEvent::StoreQuarantined { .. }));
+    let (known, when) = kept(&case);
+    assert!(when == When::Now && known.quarantine.is_some(), "{known:?}");
+
+    // An empty store is not what was seen, whoever says so; without its tower it may be taken, once the slot has passed.
+    let vouch = |case: &mut Case, vouch| {
+        let (reply, mut answer) = oneshot::channel();
+        case.store(StoreCommand::Vouch { vouch, reply });
+        answer.try_recv().expect("answered").is_ok()
+    };
+    assert!(!vouch(&mut case, Vouch::Store));
+    assert_eq!(kept(&case).0.quarantine, known.quarantine);
+    assert!(vouch(&mut case, Vouch::NoTower { slot: 600 }));
+    assert!(matches!(case.role_event(), RoleEvent::StoreVouched { tower_forgotten: true }));
+    let (known, when) = kept(&case);
+    assert_eq!((when, known.quarantine, known.accepted), (When::Now, None, Some(600)));
 }
 
 #[test]

@@ -250,6 +250,16 @@ impl RoleStage {
                 // The asker may have gone.
                 let _ = reply.send(report);
             }
+            Question::Vouch { vouch, reply } => {
+                if let Some(term) = self.machine.term() {
+                    let refused = Failure::refused(format!(
+                        "this node owns the identity (term {term}): there is nothing to recover"
+                    ));
+                    drop(reply.send(Err(refused.remedy("run it on the machine that stands by"))));
+                    return Ok(());
+                }
+                return self.store(crate::topology::StoreCommand::Vouch { vouch, reply });
+            }
             Question::Recovery { reply } => {
                 let _ = reply.send(self.machine.recovery());
             }

@@ -2,6 +2,10 @@
 
 use {
     super::{VOTE, World, leader},
+    crate::{
+        exit::Failure,
+        stages::promise::{Keeper, When},
+    },
     std::{
         collections::VecDeque,
         sync::{Arc, Mutex},
@@ -13,7 +17,7 @@ use {
         memory::Memory,
         records::{OwnerRecord, Preference, Record},
     },
-    tandem_tower_storage::{Claim, ClaimRequest, Limits, Opening, Pace, PromiseStore},
+    tandem_tower_storage::{Claim, ClaimRequest, Known, Limits, Opening, Pace, PromiseStore},
     tandem_types::{Hash, InstanceId, Signer, Term, UnixMillis},
 };
 
@@ -114,6 +118,23 @@ impl TestKv {
         };
         let claim = store.claim(request).expect("nobody else claims");
         (store, claim)
+    }
+}
+
+/// What the promise stage wanted kept, for the test to look at.
+#[derive(Clone, Default)]
+pub struct TestMemory(Arc<Mutex<Vec<(Known, When)>>>);
+
+impl TestMemory {
+    pub fn kept(&self) -> Vec<(Known, When)> {
+        self.0.lock().expect("not poisoned").clone()
+    }
+}
+
+impl Keeper for TestMemory {
+    fn keep(&mut self, known: &Known, when: When) -> Result<(), Failure> {
+        self.0.lock().expect("not poisoned").push((known.clone(), when));
+        Ok(())
     }
 }
 

@@ -18,7 +18,8 @@ use {
     },
     std::{
         fs,
-        process::Command,
+        io::Write,
+        process::{Command, Stdio},
         time::{Duration, Instant},
     },
     tandem_env::unix_nanos,
@@ -206,6 +207,16 @@ fn refuses_to_vote(lab: &mut Lab, last_vote: Option<u64>) -> Result<Round, Failu
     Ok(Round { ms: started.elapsed().as_secs_f64() * 1e3, ..Round::default() })
 }
 
+/// A value that is no text.
+fn put(lab: &Lab, key: &str, value: &[u8]) -> Result<(), Failure> {
+    let mut command = lab.etcdctl_command(None, &["put", key]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn().map_err(Failure::failed)?;
+    child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(value)).map_err(Failure::failed)?;
+    let ended = child.wait().map_err(Failure::failed)?;
+    if ended.success() { Ok(()) } else { Err(Failure::failed(format!("etcdctl put {key} ended with {ended}"))) }
+}
+
 pub fn certificate_expired(lab: &mut Lab) -> Result<Round, Failure> {
     let pair = &lab.pki.expired;
     let (cert, key) = (pair.cert.display().to_string(), pair.key.display().to_string());
@@ -241,6 +252,8 @@ pub fn require_tower(lab: &mut Lab) -> Result<Round, Failure> {
     let tower = tower.ok_or_else(|| Failure::failed(format!("no tower among the keys of etcd: {keys}")))?;
     let owner = tower.replace("/tower", "/owner");
     let owner_before = lab.etcdctl(None, &["get", owner.as_str(), "-w", "json"])?;
+    let bytes = lab.etcdctl_command(None, &["get", "--print-value-only", tower]).output().map_err(Failure::failed)?;
+    let bytes = bytes.stdout.strip_suffix(b"\n").unwrap_or(&bytes.stdout);
     lab.etcdctl(None, &["del", tower])?;
     let refused = lab.set_identity(SECONDARY, "validator-keypair", &["--require-tower"]);
     let owner_after = lab.etcdctl(None, &["get", owner.as_str(), "-w", "json"])?;
@@ -263,7 +276,8 @@ pub fn require_tower(lab: &mut Lab) -> Result<Round, Failure> {
     if secondary.role != "STANDBY" {
         return Err(Failure::failed(format!("the refused node is {}", secondary.role)));
     }
-    // The owner finds its tower gone and must not vote on; it is started anew.
+    // The owner finds its tower gone and must not vote on; it is started anew, with the tower back where it was.
     lab.kill(PRIMARY);
+    put(lab, tower, bytes)?;
     Ok(Round { ms, ..Round::default() })
 }

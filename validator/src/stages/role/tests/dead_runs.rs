@@ -40,6 +40,7 @@ fn config() -> Config {
         on_identity_loss: OnLoss::Exit,
         on_store_loss: OnLoss::Exit,
         require_tower: false,
+        adopt_chain_tower: false,
         store_is_exclusive: false,
         intent_deadline: Duration::from_secs(2),
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
@@ -77,6 +78,7 @@ fn owned_by(instance: InstanceId) -> Box<StoreFacts> {
         has_tower: false,
         tower_last_vote: None,
         intent: None,
+        accepted: false,
     })
 }
 

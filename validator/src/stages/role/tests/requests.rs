@@ -4,8 +4,12 @@ use {
     super::*,
     crate::{
         stages::{
-            promise::{OpenStore, PromiseStage, Signature},
-            testing::{World, leader, port, store::TestKv, world},
+            promise::{Keeper, OpenStore, PromiseStage, Signature},
+            testing::{
+                World, leader, port,
+                store::{TestKv, TestMemory},
+                world,
+            },
         },
         topology::Readers,
     },
@@ -48,6 +52,7 @@ fn config(role: ConfiguredRole, on_loss: OnLoss) -> Config {
         on_identity_loss: on_loss,
         on_store_loss: on_loss,
         require_tower: false,
+        adopt_chain_tower: false,
         store_is_exclusive: false,
         intent_deadline: Duration::from_secs(2),
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
@@ -67,7 +72,7 @@ impl Case {
         let kv = TestKv::new(&world);
         let open: OpenStore = {
             let kv = kv.clone();
-            Box::new(move |_| Ok(kv.open(THIS)))
+            Box::new(move |_| Ok((kv.open(THIS), Box::new(TestMemory::default()) as Box<dyn Keeper>)))
         };
         let instance = InstanceId([THIS; 16]);
         let signature = Signature {

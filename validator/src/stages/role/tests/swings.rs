@@ -36,6 +36,7 @@ impl Bench {
             on_identity_loss: OnLoss::Standby,
             on_store_loss: OnLoss::Standby,
             require_tower: false,
+            adopt_chain_tower: false,
             store_is_exclusive: false,
             intent_deadline: Duration::from_secs(2),
             caught_up_slots_max: 8,
@@ -101,8 +102,14 @@ impl Bench {
             _other => None,
         });
         let read = read.expect("the store is looked at first");
-        let facts =
-            StoreFacts { owner: None, owner_revision: 0, has_tower: false, tower_last_vote: None, intent: None };
+        let facts = StoreFacts {
+            owner: None,
+            owner_revision: 0,
+            has_tower: false,
+            tower_last_vote: None,
+            intent: None,
+            accepted: false,
+        };
         self.tell(RoleInput::Event(Event::StoreRead { read, facts: Box::new(facts) }));
         assert!(matches!(self.wanted().as_slice(), [StoreCommand::Claim { .. }]));
         let mut claims = std::iter::repeat_with(|| self.kv.claim(1).1);
