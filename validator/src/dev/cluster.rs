@@ -33,6 +33,10 @@ pub enum Part {
 pub struct Node {
     pub name: String,
     pub part: Part,
+    /// Whose keys it has: its own name, or that of the node it is a twin of.
+    keys: String,
+    /// What a twin has instead of the pair's store.
+    store: Option<Vec<String>>,
     pub ledger: PathBuf,
     pub rpc_address: SocketAddr,
     pub release_log: PathBuf,
@@ -49,6 +53,7 @@ pub struct Cluster {
     pub pair_identity: Pubkey,
     pub vote_account: Pubkey,
     dir: PathBuf,
+    base_port: u16,
     /// Of both machines of the pair.
     pair_flags: Vec<String>,
 }
@@ -111,6 +116,8 @@ impl Cluster {
             nodes.push(Node {
                 name: name.to_owned(),
                 part,
+                keys: name.to_owned(),
+                store: None,
                 release_log: dir.join(format!("{name}.released")),
                 ledger,
                 rpc_address: SocketAddr::from((place.ip, ports.rpc)),
@@ -120,8 +127,8 @@ impl Cluster {
                 ports,
             });
         }
-        pair_flags.extend(etcd_flags(etcd, pki));
-        Ok(Self { dir: dir.to_owned(), keys, nodes, pair_identity, vote_account, pair_flags })
+        pair_flags.extend(store_flags(etcd, pki));
+        Ok(Self { dir: dir.to_owned(), base_port, keys, nodes, pair_identity, vote_account, pair_flags })
     }
 
     /// The flags a node is started with: for the pair, those of Solana's failover guide (docs/book).
@@ -138,8 +145,8 @@ impl Cluster {
         add("--release-log", node.release_log.display().to_string());
         match node.part {
             Part::Voter => {
-                add("--identity", key(&format!("{}-identity", node.name)));
-                add("--vote-account", key(&format!("{}-vote", node.name)));
+                add("--identity", key(&format!("{}-identity", node.keys)));
+                add("--vote-account", key(&format!("{}-vote", node.keys)));
             }
             Part::Primary => {
                 add("--identity", key("validator-keypair"));
@@ -157,13 +164,13 @@ impl Cluster {
                 SocketAddr::from((voter.place.ip, voter.ports.gossip)).to_string()
             });
         }
-        match node.part {
-            Part::Voter => {}
-            Part::Primary => flags.extend(self.pair_flags.iter().cloned()),
-            Part::Secondary => {
-                flags.push("--no-check-vote-account".to_owned());
-                flags.extend(self.pair_flags.iter().cloned());
-            }
+        if node.part == Part::Secondary {
+            flags.push("--no-check-vote-account".to_owned());
+        }
+        match (&node.store, node.part) {
+            (Some(store), _) => flags.extend(store.iter().cloned()),
+            (None, Part::Voter) => {}
+            (None, Part::Primary | Part::Secondary) => flags.extend(self.pair_flags.iter().cloned()),
         }
         for (flag, value) in &node.changes {
             match (flags.iter().position(|known| known == flag), value) {
@@ -173,6 +180,61 @@ impl Cluster {
             }
         }
         flags
+    }
+
+    /// A process with the keys of the node `of`, in the same place, but with a ledger folder and ports of its own and with a
+    /// store (its flags) that the others know nothing of. Returns its number; nothing is started.
+    pub fn add_twin(&mut self, of: usize, store: Vec<String>) -> Result<usize, Failure> {
+        let original = &self.nodes[of];
+        let name = format!("{}-twin", original.name);
+        let ledger = self.dir.join(&name);
+        let copy = || {
+            fs::create_dir_all(&ledger)?;
+            fs::copy(original.ledger.join("genesis.bin"), ledger.join("genesis.bin"))
+        };
+        copy().map_err(|error| Failure::failed(format!("{}: {error}", ledger.display())))?;
+        let ports = Ports::of_node(self.base_port, u16::try_from(self.nodes.len()).unwrap_or(u16::MAX));
+        let twin = Node {
+            part: original.part,
+            keys: original.keys.clone(),
+            store: Some(store),
+            rpc_address: SocketAddr::from((original.place.ip, ports.rpc)),
+            process: None,
+            place: original.place.clone(),
+            changes: BTreeMap::new(),
+            release_log: self.dir.join(format!("{name}.released")),
+            ledger,
+            ports,
+            name,
+        };
+        self.nodes.push(twin);
+        Ok(self.nodes.len() - 1)
+    }
+
+    /// Ends the twins and forgets what they held.
+    pub fn dismiss_twins(&mut self) -> Result<(), Failure> {
+        for twin in self.nodes.drain(PARTS.len()..) {
+            let Node { process, ledger, release_log, .. } = twin;
+            drop(process);
+            fs::remove_dir_all(&ledger).map_err(|error| Failure::failed(format!("{}: {error}", ledger.display())))?;
+            // It is not there if nothing was released.
+            let _ = fs::remove_file(release_log);
+        }
+        Ok(())
+    }
+
+    /// The nodes that speak, or may speak, with the keys of the node `of`.
+    pub fn with_keys_of(&self, of: usize) -> Vec<usize> {
+        let is_of_pair = |node: &Node| node.part != Part::Voter;
+        let original = &self.nodes[of];
+        let same = |node: &Node| node.keys == original.keys || (is_of_pair(node) && is_of_pair(original));
+        (0..self.nodes.len()).filter(|index| same(&self.nodes[*index])).collect()
+    }
+
+    /// The voters' addresses are not kept: only a scenario with a twin of one asks.
+    pub fn identity_of_voter_b(&self) -> Result<Pubkey, Failure> {
+        let path = self.keys.join("voter-b-identity.json");
+        tandem_identity::read_keypair_file(&path).map(|key| key.pubkey()).map_err(Failure::failed)
     }
 
     pub fn start(&mut self, index: usize) -> Result<(), Failure> {
@@ -351,7 +413,8 @@ fn make_genesis(keys: &Path, genesis: &Path) -> Result<(), Failure> {
     process::output(command, Duration::from_secs(60)).map(drop)
 }
 
-fn etcd_flags(etcd: &Etcd, pki: &Pki) -> Vec<String> {
+/// How a node is told of this store.
+pub fn store_flags(etcd: &Etcd, pki: &Pki) -> Vec<String> {
     let mut flags: Vec<String> = ["--tower-storage", "etcd"].map(str::to_owned).to_vec();
     for endpoint in &etcd.endpoints {
         flags.extend(["--etcd-endpoint".to_owned(), endpoint.clone()]);

@@ -28,6 +28,8 @@ pub struct Plan {
     pub port: u16,
     /// Where each member runs; loopback where none is given.
     pub places: Vec<Place>,
+    /// Flags besides the usual ones, for members that are started from now on.
+    pub more: Vec<String>,
 }
 
 impl Plan {
@@ -58,7 +60,8 @@ impl Etcd {
     /// Debian's etcd on loopback, client ports from `port` on. Returns when every member answers linearizable reads over
     /// mutual TLS.
     pub fn start(folder: &Path, pki: &Pki, port: u16) -> Result<Self, Failure> {
-        let plan = Plan { program: "etcd".into(), folder: folder.to_owned(), port, places: Vec::new() };
+        let plan =
+            Plan { program: "etcd".into(), folder: folder.to_owned(), port, places: Vec::new(), more: Vec::new() };
         Self::start_planned(plan, pki)
     }
 
@@ -84,6 +87,14 @@ impl Etcd {
 
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Ends all members and starts them with these flags besides the usual ones.
+    pub fn restart_with(&mut self, more: &[String], pki: &Pki) -> Result<(), Failure> {
+        self.plan.more = more.to_vec();
+        self.members.iter_mut().flatten().for_each(Process::ask_to_end);
+        self.members.iter_mut().for_each(|member| *member = None);
+        self.revive(pki)
     }
 
     fn wait_until_healthy(&mut self, pki: &Pki) -> Result<(), Failure> {
@@ -157,7 +168,8 @@ fn member_command(plan: &Plan, pki: &Pki, index: u16) -> Command {
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--initial-cluster", &plan.initial_cluster(), "--initial-cluster-state", "new"])
-        .args(["--initial-cluster-token", "tandem-dev", "--logger", "zap", "--log-level", "warn"]);
+        .args(["--initial-cluster-token", "tandem-dev", "--logger", "zap", "--log-level", "warn"])
+        .args(&plan.more);
     command
 }
 

@@ -44,6 +44,8 @@ pub struct Lab {
 /// What the pair's release logs and the wire say together.
 pub struct Audit {
     pub verdict: Verdict,
+    /// Of a voter's identity, if it had a twin.
+    pub voter: Option<Verdict>,
     /// Votes and shreds seen on the wire, where it was captured.
     pub wire: Option<(u64, u64)>,
 }
@@ -75,6 +77,7 @@ impl Lab {
             folder: dir.to_owned(),
             port: args.base_port,
             places: places[FIRST_MEMBER..].iter().flatten().cloned().collect(),
+            more: Vec::new(),
         };
         let etcd = Etcd::start_planned(plan, &pki)?;
         let mut mounts = Vec::new();
@@ -95,6 +98,7 @@ impl Lab {
         if let Some(network) = &self.network {
             network.heal()?;
         }
+        self.cluster.dismiss_twins()?;
         self.etcd.revive(&self.pki)?;
         for index in [PRIMARY, SECONDARY] {
             let node = &mut self.cluster.nodes[index];
@@ -280,13 +284,13 @@ impl Lab {
         self.etcd.revive(&self.pki)
     }
 
-    /// What the pair released since this harness began, and what passed on the wire since the last audit.
+    /// What the pair and its twins released since this harness began, and what passed on the wire since the last audit.
     pub fn audit(&mut self) -> Result<Audit, Failure> {
-        let mut judge = Judge::of_identity(self.cluster.pair_identity.to_bytes());
-        for index in [PRIMARY, SECONDARY] {
-            let node = &self.cluster.nodes[index];
-            judge.add_log(&node.name, read_log(&node.release_log).map_err(Failure::failed)?);
-        }
+        let mut judge = self.judge_of(PRIMARY, self.cluster.pair_identity.to_bytes())?;
+        let voter = match self.cluster.with_keys_of(VOTER_B).len() {
+            1 => None,
+            _ => Some(self.judge_of(VOTER_B, self.cluster.identity_of_voter_b()?.to_bytes())?.verdict()),
+        };
         let mut wire = None;
         if let Some(mut process) = self.capture.take() {
             process.signal(Signal::INT);
@@ -297,7 +301,19 @@ impl Lab {
             wire = Some((all.0 - logged.0, all.1 - logged.1));
             self.start_capture()?;
         }
-        Ok(Audit { verdict: judge.verdict(), wire })
+        Ok(Audit { verdict: judge.verdict(), voter, wire })
+    }
+
+    /// What every process with the keys of the node `of` has released.
+    fn judge_of(&self, of: usize, identity: [u8; 32]) -> Result<Judge, Failure> {
+        let mut judge = Judge::of_identity(identity);
+        for node in self.cluster.with_keys_of(of).into_iter().map(|index| &self.cluster.nodes[index]) {
+            // A twin that released nothing has no log.
+            if node.release_log.exists() {
+                judge.add_log(&node.name, read_log(&node.release_log).map_err(Failure::failed)?);
+            }
+        }
+        Ok(judge)
     }
 
     fn capture_file(&self) -> PathBuf {

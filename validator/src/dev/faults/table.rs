@@ -71,7 +71,7 @@ impl Row {
             self.safe = false;
             self.failures.push("the audit saw no vote".to_owned());
         }
-        if !verdict.clean() {
+        for verdict in [Some(verdict), audit.voter.as_ref()].into_iter().flatten().filter(|verdict| !verdict.clean()) {
             self.safe = false;
             self.failures.extend(verdict.findings.iter().map(ToString::to_string));
             if verdict.unreadable > 0 {
@@ -148,7 +148,7 @@ mod tests {
         (row.rounds, row.live) = (1, 1);
         let mut verdict = Verdict { votes_checked: 9, shreds_checked: 9, ..Verdict::default() };
         change(&mut verdict);
-        row.judge(&Audit { verdict, wire: Some((3, 0)) });
+        row.judge(&Audit { verdict, voter: None, wire: Some((3, 0)) });
         row
     }
 
@@ -184,7 +184,11 @@ mod tests {
     fn a_wire_on_which_nothing_of_the_pair_was_seen_is_not_claimed() {
         let mut row = audited(|_| {});
         assert!(row.wire);
-        row.judge(&Audit { verdict: Verdict { votes_checked: 9, ..Verdict::default() }, wire: Some((0, 0)) });
+        row.judge(&Audit {
+            verdict: Verdict { votes_checked: 9, ..Verdict::default() },
+            voter: None,
+            wire: Some((0, 0)),
+        });
         assert!(!row.wire && text(&[row]).contains("yes (logs)"));
     }
 

@@ -5,6 +5,7 @@ mod machine;
 mod network;
 mod operator;
 mod store;
+mod twin;
 
 use {
     super::{lab::Lab, round::Round},
@@ -143,6 +144,14 @@ pub const SCENARIOS: &[Scenario] = &[
         run: store::no_space,
     },
     Scenario {
+        name: "quota-crossed",
+        what: "etcd's database grows past its quota under the owner's votes; it is compacted and disarmed",
+        target: RESUMES,
+        needs: NOTHING,
+        ruins: false,
+        run: store::quota_crossed,
+    },
+    Scenario {
         name: "compaction",
         what: "etcd compacted to its newest revision and defragmented while the owner votes",
         target: RESUMES,
@@ -159,12 +168,52 @@ pub const SCENARIOS: &[Scenario] = &[
         run: store::restored_backup,
     },
     Scenario {
+        name: "restored-backup-restarts",
+        what: "the same, and both machines are restarted: what they knew of the store is not forgotten",
+        target: SAFE_ONLY,
+        needs: NOTHING,
+        ruins: false,
+        run: store::restored_backup_restarts,
+    },
+    Scenario {
         name: "new-etcd-cluster",
         what: "etcd's data wiped, another cluster id: the running nodes do not vote on its word",
         target: SAFE_ONLY,
         needs: NOTHING,
         ruins: false,
         run: store::wiped,
+    },
+    Scenario {
+        name: "wiped-restart-always",
+        what: "etcd's data wiped, and a supervisor starts the owner again whatever it ended with",
+        target: SAFE_ONLY,
+        needs: NOTHING,
+        ruins: false,
+        run: store::wiped_restart_always,
+    },
+    Scenario {
+        name: "twin-file-store",
+        what: "a second process with the identity's key and a file store: it ends with status 10, the owner goes on",
+        target: SAFE_ONLY,
+        needs: NOTHING,
+        ruins: false,
+        run: twin::file_store,
+    },
+    Scenario {
+        name: "twin-second-etcd",
+        what: "a second process with the identity's key and another etcd: it never becomes ACTIVE, the owner goes on",
+        target: SAFE_ONLY,
+        needs: NOTHING,
+        ruins: false,
+        run: twin::second_etcd,
+    },
+    Scenario {
+        name: "twin-second-folder",
+        what: "a voter with a file store, and the same voter from another folder: one or both end with status 10",
+        target: SAFE_ONLY,
+        needs: NOTHING,
+        ruins: false,
+        run: twin::second_folder,
     },
     Scenario {
         name: "certificate-expired",

@@ -25,8 +25,16 @@ use {
     tandem_env::unix_nanos,
 };
 
+/// What must be true of the pair on other data, given the owner's last vote on the true data.
+type Judge = fn(&mut Lab, Option<u64>) -> Result<Round, Failure>;
+
 /// A vote may wait for etcd's next leader, within the write timeout.
 const RESUME: Duration = Duration::from_secs(10);
+/// How often a supervisor starts it again, and how long it is watched once it could claim.
+const RESTARTS: u32 = 3;
+const SILENT: Duration = Duration::from_secs(12);
+/// One value: less than what a program may be given as one argument.
+const FILLER_BYTES: u64 = 100_000;
 
 pub fn leader_killed(lab: &mut Lab) -> Result<Round, Failure> {
     let leader = lab.etcd_leader()?;
@@ -88,6 +96,49 @@ pub fn no_space(lab: &mut Lab) -> Result<Round, Failure> {
     })
 }
 
+/// No alarm by hand: the database grows past its quota, and it may be the owner's own record that crosses it. That one etcd keeps and
+/// answers with an error.
+pub fn quota_crossed(lab: &mut Lab) -> Result<Round, Failure> {
+    patient(lab)?;
+    let size = database_bytes(lab)?;
+    let quota = size + 4 * FILLER_BYTES;
+    lab.etcd.restart_with(&["--quota-backend-bytes".to_owned(), quota.to_string()], &lab.pki)?;
+    let crossed = goes_on(lab, |lab| {
+        let filler = "x".repeat(usize::try_from(FILLER_BYTES).unwrap_or_default());
+        let mut number = 0;
+        until("etcd has no space left", CATCH_UP, || {
+            // Close to the quota the owner's records do the rest; etcd's file grows in steps, so a little more now and then.
+            number += 1;
+            let value = if number <= 3 { filler.as_str() } else { &filler[..1024] };
+            let _ = lab.etcdctl(None, &["put", &format!("/filler/{number}"), value]);
+            lab.etcdctl(None, &["alarm", "list"]).is_ok_and(|alarms| alarms.contains("NOSPACE"))
+        })?;
+        interrupt::pause(Duration::from_secs(2))?;
+        // What a runbook says: delete, compact, defragment, disarm.
+        lab.etcdctl(None, &["del", "--prefix", "/filler/"])?;
+        let status = lab.etcdctl(Some(0), &["endpoint", "status", "-w", "json"])?;
+        let status: serde_json::Value = serde_json::from_str(&status).map_err(Failure::failed)?;
+        let revision = status[0]["Status"]["header"]["revision"].to_string();
+        lab.etcdctl(Some(0), &["compact", revision.as_str(), "--physical"])?;
+        for member in 0..MEMBERS {
+            lab.etcdctl(Some(member), &["defrag"])?;
+        }
+        lab.etcdctl(None, &["alarm", "disarm"]).map(drop)
+    });
+    lab.etcd.restart_with(&[], &lab.pki)?;
+    crossed
+}
+
+fn database_bytes(lab: &Lab) -> Result<u64, Failure> {
+    let mut largest = 0;
+    for member in 0..MEMBERS {
+        let status = lab.etcdctl(Some(member), &["endpoint", "status", "-w", "json"])?;
+        let status: serde_json::Value = serde_json::from_str(&status).map_err(Failure::failed)?;
+        largest = largest.max(status[0]["Status"]["dbSize"].as_u64().unwrap_or_default());
+    }
+    Ok(largest)
+}
+
 pub fn compaction(lab: &mut Lab) -> Result<Round, Failure> {
     goes_on(lab, |lab| {
         let status = lab.etcdctl(Some(0), &["endpoint", "status", "-w", "json"])?;
@@ -119,6 +170,29 @@ fn goes_on(lab: &mut Lab, fault: impl FnOnce(&mut Lab) -> Result<(), Failure>) -
 }
 
 pub fn restored_backup(lab: &mut Lab) -> Result<Round, Failure> {
+    from_backup(lab, refuses_to_vote)
+}
+
+/// The same, and then somebody restarts both machines: what they knew must not be forgotten.
+pub fn restored_backup_restarts(lab: &mut Lab) -> Result<Round, Failure> {
+    from_backup(lab, |lab, last_vote| {
+        let round = refuses_to_vote(lab, last_vote)?;
+        lab.kill(SECONDARY);
+        for index in [PRIMARY, SECONDARY] {
+            lab.cluster.start(index)?;
+        }
+        stays_silent(lab, PRIMARY)?;
+        stays_silent(lab, SECONDARY)?;
+        match lab.set_identity(SECONDARY, "validator-keypair", &[]) {
+            Ok(report) if report.role == ACTIVE => {
+                Err(Failure::failed("after a restart the secondary became ACTIVE on the word of a restored store"))
+            }
+            Ok(_) | Err(_) => Ok(round),
+        }
+    })
+}
+
+fn from_backup(lab: &mut Lab, judge: Judge) -> Result<Round, Failure> {
     let backup = lab.dir.join("backup.db");
     let _ = fs::remove_file(&backup);
     patient(lab)?;
@@ -127,24 +201,73 @@ pub fn restored_backup(lab: &mut Lab) -> Result<Round, Failure> {
     for _ in 0..3 {
         lab.wait_vote(PRIMARY, CATCH_UP)?;
     }
-    with_other_data(lab, |lab| {
-        for member in 0..MEMBERS {
-            let plan = lab.etcd.plan();
-            let mut restore = lab.etcdctl_program();
-            restore.args(["snapshot", "restore"]).arg(&backup).arg("--name").arg(format!("m{member}"));
-            restore.arg("--data-dir").arg(plan.data_dir(member));
-            restore.args(["--initial-cluster", &plan.initial_cluster()]);
-            restore.args(["--initial-cluster-token", "tandem-dev"]);
-            restore.args(["--initial-advertise-peer-urls", &plan.peer_url(member)]);
-            process::output(restore, Duration::from_secs(30))?;
-        }
-        Ok(())
-    })
+    with_other_data(
+        lab,
+        |lab| {
+            for member in 0..MEMBERS {
+                let plan = lab.etcd.plan();
+                let mut restore = lab.etcdctl_program();
+                restore.args(["snapshot", "restore"]).arg(&backup).arg("--name").arg(format!("m{member}"));
+                restore.arg("--data-dir").arg(plan.data_dir(member));
+                restore.args(["--initial-cluster", &plan.initial_cluster()]);
+                restore.args(["--initial-cluster-token", "tandem-dev"]);
+                restore.args(["--initial-advertise-peer-urls", &plan.peer_url(member)]);
+                process::output(restore, Duration::from_secs(30))?;
+            }
+            Ok(())
+        },
+        judge,
+    )
 }
 
 pub fn wiped(lab: &mut Lab) -> Result<Round, Failure> {
     patient(lab)?;
-    with_other_data(lab, |_| Ok(()))
+    with_other_data(lab, |_| Ok(()), refuses_to_vote)
+}
+
+/// The same under a supervisor that starts the owner again whatever it ended with (`Restart=always`).
+pub fn wiped_restart_always(lab: &mut Lab) -> Result<Round, Failure> {
+    patient(lab)?;
+    with_other_data(
+        lab,
+        |_| Ok(()),
+        |lab, last_vote| {
+            let round = refuses_to_vote(lab, last_vote)?;
+            for _ in 0..RESTARTS {
+                lab.cluster.start(PRIMARY)?;
+                stays_silent(lab, PRIMARY)?;
+                lab.kill(PRIMARY);
+            }
+            Ok(round)
+        },
+    )
+}
+
+/// Started on a store that is not the one it knew: it ends with a reason, or stands by; it never votes.
+fn stays_silent(lab: &mut Lab, index: usize) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut caught_up_at = None;
+    loop {
+        let process = lab.cluster.nodes[index].process.as_mut();
+        if process.is_none_or(|process| process.try_wait().is_some()) {
+            return lab.gone(index, &[Status::Refused, Status::TowerMissing], END);
+        }
+        if let Ok(status) = lab.cluster.status(index) {
+            if status.role == ACTIVE {
+                return Err(Failure::failed(format!("{} became ACTIVE on a store that lost what it knew", index)));
+            }
+            if status.caught_up {
+                caught_up_at.get_or_insert_with(Instant::now);
+            }
+        }
+        if caught_up_at.is_some_and(|at| at.elapsed() > SILENT) {
+            return Ok(());
+        }
+        if started.elapsed() > CATCH_UP + SILENT {
+            return Err(Failure::failed("it has neither ended nor caught up"));
+        }
+        interrupt::pause(Duration::from_millis(50))?;
+    }
 }
 
 /// Starts the owner anew with a write timeout that outlasts the change of etcd's data: it must meet the other data, not end
@@ -159,7 +282,11 @@ fn patient(lab: &mut Lab) -> Result<(), Failure> {
 
 /// Puts other data in the place of etcd's, under the running nodes; sees that neither votes on its word, also when it is told to
 /// take over; then puts the true data back.
-fn with_other_data(lab: &mut Lab, make: impl FnOnce(&mut Lab) -> Result<(), Failure>) -> Result<Round, Failure> {
+fn with_other_data(
+    lab: &mut Lab,
+    make: impl FnOnce(&mut Lab) -> Result<(), Failure>,
+    judge: Judge,
+) -> Result<Round, Failure> {
     (0..usize::from(MEMBERS)).for_each(|member| lab.kill_member(member));
     let last_vote = lab.cluster.status(PRIMARY)?.last_vote;
     let set_aside = |plan: &Plan, member| plan.data_dir(member).with_extension("true");
@@ -169,7 +296,7 @@ fn with_other_data(lab: &mut Lab, make: impl FnOnce(&mut Lab) -> Result<(), Fail
     }
     make(lab)?;
     lab.revive_etcd()?;
-    let judged = refuses_to_vote(lab, last_vote);
+    let judged = judge(lab, last_vote);
     // The true data is put back whatever was seen.
     (0..usize::from(MEMBERS)).for_each(|member| lab.kill_member(member));
     lab.kill(PRIMARY);

@@ -1,0 +1,141 @@
+//! A second process with the same keys and a store of its own (I7): the fence cannot part the two, so each must find out by itself.
+
+use {
+    crate::{
+        dev::{
+            cluster::{PRIMARY, VOTER_B, store_flags},
+            etcd::{Etcd, Plan},
+            faults::{
+                lab::{ACTIVE, CATCH_UP, END, FIRST_MEMBER, Lab, active, until},
+                round::Round,
+            },
+            interrupt,
+        },
+        exit::{Failure, Status},
+    },
+    std::{
+        fs,
+        time::{Duration, Instant},
+    },
+    tandem_env::unix_nanos,
+};
+
+/// How long a twin that must not vote is watched once it has caught up.
+const WATCH: Duration = Duration::from_secs(45);
+/// What it must have said: the remedy, in its log.
+const REMEDY: &str = "find the other process and stop it";
+
+/// `--tower-storage etcd` was forgotten: a file store of its own, in a folder of its own.
+pub fn file_store(lab: &mut Lab) -> Result<Round, Failure> {
+    let since = unix_nanos();
+    let term = lab.cluster.status(PRIMARY)?.term;
+    let twin = lab.cluster.add_twin(PRIMARY, Vec::new())?;
+    let started = Instant::now();
+    lab.cluster.start(twin)?;
+    never_active(lab, twin, CATCH_UP, true)?;
+    lab.gone(twin, &[Status::Twin], END)?;
+    let ms = started.elapsed().as_secs_f64() * 1e3;
+    says_why(lab, twin)?;
+    owner_goes_on(lab, term)?;
+    lab.round(since, PRIMARY, ms)
+}
+
+/// The same flags with the endpoints of another etcd.
+pub fn second_etcd(lab: &mut Lab) -> Result<Round, Failure> {
+    let since = unix_nanos();
+    let term = lab.cluster.status(PRIMARY)?.term;
+    let folder = lab.dir.join("second-etcd");
+    fs::create_dir_all(&folder).map_err(Failure::failed)?;
+    let places = lab.network.as_ref().map(|network| (0..3).map(|index| network.place(FIRST_MEMBER + index)).collect());
+    let plan = Plan {
+        program: lab.etcd.plan().program.clone(),
+        folder: folder.clone(),
+        port: lab.etcd.plan().port + PORTS_APART,
+        places: places.unwrap_or_default(),
+        more: Vec::new(),
+    };
+    let other = Etcd::start_planned(plan, &lab.pki)?;
+    let twin = lab.cluster.add_twin(PRIMARY, store_flags(&other, &lab.pki))?;
+    let started = Instant::now();
+    lab.cluster.start(twin)?;
+    lab.cluster.wait_for(twin, "caught up", CATCH_UP, |status| status.caught_up)?;
+    // It stands by, tries again, and is told again.
+    never_active(lab, twin, WATCH, false)?;
+    let ms = started.elapsed().as_secs_f64() * 1e3;
+    says_why(lab, twin)?;
+    lab.kill(twin);
+    drop(other);
+    fs::remove_dir_all(&folder).map_err(Failure::failed)?;
+    owner_goes_on(lab, term)?;
+    lab.round(since, PRIMARY, ms)
+}
+
+/// A voter with a file store, and the same voter from another folder. A folder cannot tell who is right: whoever finds the other
+/// ends, and both may.
+pub fn second_folder(lab: &mut Lab) -> Result<Round, Failure> {
+    let since = unix_nanos();
+    let twin = lab.cluster.add_twin(VOTER_B, Vec::new())?;
+    let started = Instant::now();
+    lab.cluster.start(twin)?;
+    let mut ended = [false; 2];
+    until("one of two processes with one key has ended", CATCH_UP, || {
+        ended = [VOTER_B, twin]
+            .map(|index| lab.cluster.nodes[index].process.as_mut().is_none_or(|process| process.try_wait().is_some()));
+        ended.contains(&true)
+    })?;
+    let ms = started.elapsed().as_secs_f64() * 1e3;
+    for (index, ended) in [VOTER_B, twin].into_iter().zip(ended) {
+        if ended {
+            lab.gone(index, &[Status::Twin], END)?;
+            says_why(lab, index)?;
+        }
+    }
+    // Whoever is left may have found out too, a moment later. Then the operator ends the copy, and starts the voter if it has gone.
+    interrupt::pause(Duration::from_secs(5))?;
+    lab.kill(twin);
+    let voter = &mut lab.cluster.nodes[VOTER_B];
+    if voter.process.as_mut().is_none_or(|process| process.try_wait().is_some()) {
+        lab.gone(VOTER_B, &[Status::Twin], END)?;
+        lab.cluster.start(VOTER_B)?;
+    }
+    lab.cluster.wait_for(VOTER_B, "become ACTIVE again", CATCH_UP, active)?;
+    lab.wait_vote(VOTER_B, CATCH_UP)?;
+    lab.round(since, PRIMARY, ms)
+}
+
+/// Watches until it has ended (if it must) or the time is up.
+fn never_active(lab: &mut Lab, twin: usize, limit: Duration, must_end: bool) -> Result<(), Failure> {
+    let started = Instant::now();
+    loop {
+        if lab.cluster.status(twin).is_ok_and(|status| status.role == ACTIVE) {
+            return Err(Failure::failed("a twin with another store became ACTIVE while the owner votes"));
+        }
+        let ended = lab.cluster.nodes[twin].process.as_mut().is_none_or(|process| process.try_wait().is_some());
+        match (ended, must_end) {
+            (true, true) => return Ok(()),
+            (true, false) => return Err(Failure::failed("the twin has ended instead of standing by")),
+            (false, true) if started.elapsed() > limit => {
+                return Err(Failure::failed(format!("the twin still runs after {limit:?}")));
+            }
+            (false, false) if started.elapsed() > limit => return Ok(()),
+            (false, _) => interrupt::pause(Duration::from_millis(50))?,
+        }
+    }
+}
+
+fn says_why(lab: &Lab, index: usize) -> Result<(), Failure> {
+    let node = &lab.cluster.nodes[index];
+    let log = fs::read_to_string(lab.dir.join(format!("{}.log", node.name))).map_err(Failure::failed)?;
+    let said = log.lines().any(|line| line.contains(REMEDY));
+    said.then_some(()).ok_or_else(|| Failure::failed(format!("{} does not say what to do", node.name)))
+}
+
+/// Under the same term, voting.
+fn owner_goes_on(lab: &mut Lab, term: Option<u64>) -> Result<(), Failure> {
+    lab.wait_vote(PRIMARY, CATCH_UP)?;
+    let after = lab.cluster.status(PRIMARY)?.term;
+    (after == term).then_some(()).ok_or_else(|| Failure::failed(format!("term {term:?} became {after:?}")))
+}
+
+/// From the first etcd's ports: past its members' and their peers'.
+const PORTS_APART: u16 = 20;
