@@ -2,6 +2,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[macro_use]
+mod out;
+
 mod admin;
 mod args;
 mod commands;
@@ -15,6 +18,7 @@ mod own_votes;
 mod pki;
 mod release;
 mod rpc_client;
+mod signals;
 mod stage;
 mod stages;
 mod status;
@@ -33,7 +37,10 @@ use {
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match dispatch(&Cli::parse()) {
+    signals::hold();
+    let ended = dispatch(&Cli::parse());
+    logging::flush();
+    match ended {
         Ok(()) => Status::Done.into(),
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -44,11 +51,13 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
     if let Some(args) = cli.run_args().unwrap_or_else(|error| error.exit()) {
+        signals::answer()?;
         let config = config::Config::new(&cli.ledger, args)?;
         logging::start(config.log.as_deref())?;
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         return node::run(config);
     }
+    signals::let_go();
     let ledger = &cli.ledger;
     match &cli.command {
         None | Some(Command::Run(_)) => Ok(()),

@@ -8,7 +8,6 @@ mod memory;
 mod metrics;
 mod rpc;
 pub(crate) mod runs;
-mod signals;
 mod sockets;
 mod store;
 #[cfg(test)]
@@ -22,6 +21,7 @@ use {
         exit::{Failure, Status},
         logging,
         release::ReleaseRecorder,
+        signals,
         stage::{ExitLatch, Stage, StageThread},
         stages::{
             courier::CourierStage,
@@ -132,6 +132,13 @@ pub fn run(config: Config) -> Result<(), Failure> {
     // JSON-RPC first: its port may be taken, and then nothing must have been claimed. Until the stages run it says so.
     let rpc = rpc::start(&config, &runtime, &views, &writers)?;
 
+    // From here on the identity may be claimed, and whoever ends the node must have it released.
+    signals::forward(writers.role.clone());
+    if let store::Store::Etcd { kv: etcd, .. } = &kv {
+        let etcd = etcd.clone();
+        signals::on_reload(Box::new(move || etcd.reload_certificates()));
+    }
+
     // Stages, from the wire inwards. A stage may be fed before its reader runs: links hold.
     let parts = Parts {
         config: &config,
@@ -169,7 +176,6 @@ pub fn run(config: Config) -> Result<(), Failure> {
         },
         runtime.handle(),
     )?;
-    signals::forward(&runtime, writers.role.clone())?;
 
     let reason = loop {
         if let Some(reason) = exit.wait(Duration::from_secs(1)) {

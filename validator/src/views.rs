@@ -1,7 +1,7 @@
 //! What the stages publish for everybody: immutable values, replaced whole by their one writer.
 
 use {
-    crate::{own_votes::OwnVotes, release::ReleaseRecorder, status::NodeStatus, vote_path::VotePath},
+    crate::{logging, own_votes::OwnVotes, release::ReleaseRecorder, status::NodeStatus, vote_path::VotePath},
     arc_swap::ArcSwap,
     std::{
         collections::{BTreeMap, HashMap},
@@ -107,6 +107,7 @@ impl Counters {
             of_net.into_iter().map(|(name, count)| (name, count.load(Relaxed))).filter(|(_, count)| *count > 0);
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         let named = named.iter().map(|(name, count)| (*name, *count));
-        named.chain(of_net).map(|(name, count)| (name.to_owned(), count)).collect()
+        let log = [("log_lines_dropped", logging::dropped())].into_iter().filter(|(_, count)| *count > 0);
+        named.chain(of_net).chain(log).map(|(name, count)| (name.to_owned(), count)).collect()
     }
 }

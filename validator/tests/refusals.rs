@@ -8,6 +8,10 @@ mod alone;
 mod far_vote;
 #[path = "refusals/hostile.rs"]
 mod hostile;
+#[path = "refusals/log_reader.rs"]
+mod log_reader;
+#[path = "refusals/signals.rs"]
+mod signals;
 #[path = "refusals/start.rs"]
 mod start;
 

@@ -84,6 +84,14 @@ impl EtcdKv {
         let core = Core { options, members, tls, lease, best: AtomicUsize::new(0) };
         Ok(Self { core: Arc::new(core), threads: Arc::new(threads) })
     }
+
+    /// Reads the certificate files now, and logs what is wrong with them. Each new connection does so by itself; connections
+    /// that are open go on with what they began with.
+    pub fn reload_certificates(&self) {
+        if let Some(tls) = &self.core.tls {
+            tls.config();
+        }
+    }
 }
 
 impl Kv for EtcdKv {

@@ -1,7 +1,7 @@
 //! `validator monitor`: one plain line, then one a second.
 
 use {
-    crate::{admin::client::AdminClient, args::MonitorArgs, exit::Failure, status::NodeStatus},
+    crate::{admin::client::AdminClient, args::MonitorArgs, exit::Failure, out, status::NodeStatus},
     serde_json::json,
     std::{path::Path, thread, time::Duration},
 };
@@ -15,7 +15,7 @@ pub fn monitor(ledger: &Path, args: &MonitorArgs) -> Result<(), Failure> {
         } else {
             println!("{}", line(&status));
         }
-        if args.once {
+        if args.once || out::is_closed() {
             return Ok(());
         }
         thread::sleep(Duration::from_secs(1));
