@@ -30,11 +30,13 @@ pub struct Options {
     pub recent_bytes_max: usize,
     /// Code shreds of sets that are not whole yet; they are in memory only.
     pub code_bytes_max: usize,
+    /// Files of slots kept open for writing.
+    pub files_open_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { recent_bytes_max: 16 << 20, code_bytes_max: 32 << 20 }
+        Self { recent_bytes_max: 16 << 20, code_bytes_max: 32 << 20, files_open_max: 64 }
     }
 }
 
@@ -307,7 +309,7 @@ impl Ledger {
             Entry::Vacant(place) => place.insert(slot_file::open_for_writing(path, slot, now)?),
         };
         slot_file::write(file, writes).map_err(LedgerError::io("writing", path))?;
-        if self.files.len() > FILES_OPEN_MAX {
+        if self.files.len() > self.options.files_open_max {
             // Slots are filled in ascending order, by and large.
             self.files.pop_first();
         }
@@ -407,4 +409,3 @@ fn check_format(dir: &Path) -> Result<(), LedgerError> {
 }
 
 const FORMAT: &str = "tandem-ledger-1";
-const FILES_OPEN_MAX: usize = 64;

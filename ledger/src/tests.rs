@@ -353,7 +353,7 @@ fn purging_below_leaves_nothing_behind() {
 
 #[test]
 fn memory_is_bounded_and_answers_stay_the_same() {
-    let options = Options { recent_bytes_max: 40 * 1203, code_bytes_max: 40 * 1228 };
+    let options = Options { recent_bytes_max: 40 * 1203, code_bytes_max: 40 * 1228, files_open_max: 2 };
     let mut run = Run::with(options);
     let blocks: Vec<_> = (1..5).map(|slot| (slot, testing::slot(slot, slot - 1, 2))).collect();
     for (_, made) in &blocks {

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod connections;
 mod context;
 mod encode;
 mod error;

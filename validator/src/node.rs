@@ -3,6 +3,7 @@
 mod chain;
 mod contacts;
 mod failover;
+mod files;
 mod last_store;
 mod memory;
 mod metrics;
@@ -77,7 +78,8 @@ pub fn run(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("starting the async runtime: {error}")))?;
 
     // What can refuse comes first: nothing is announced and nothing claimed before all of it is good.
-    let (ledger, reader) = chain::open_ledger(&config)?;
+    let files = files::make_room()?;
+    let (ledger, reader) = chain::open_ledger(&config, files.ledger)?;
     let instance = random_instance_id();
     // The ledger is locked: whoever recorded itself there before has ended.
     let dead_runs = runs::record(&config.ledger, instance)?;
@@ -130,7 +132,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     views.history.root(&[(0, root.genesis_creation_time())]);
 
     // JSON-RPC first: its port may be taken, and then nothing must have been claimed. Until the stages run it says so.
-    let rpc = rpc::start(&config, &runtime, &views, &writers)?;
+    let rpc = rpc::start(&config, files.rpc, &runtime, &views, &writers)?;
 
     // From here on the identity may be claimed, and whoever ends the node must have it released.
     signals::forward(writers.role.clone());
@@ -154,11 +156,12 @@ pub fn run(config: Config) -> Result<(), Failure> {
         tls: tls.clone(),
     };
     let stages = parts.start(&runtime, ledger, &reader, root, &ports)?;
+    files::tell(&files);
 
     // The outside, once there is something behind it.
     let receivers = ports.receive(&writers, &views)?;
     let quic = ports.serve_quic(runtime.handle(), &tls, &views, &writers)?;
-    let echo = ports.serve_echo(runtime.handle(), genesis.shred_version)?;
+    let echo = ports.serve_echo(runtime.handle(), (files.echo / 2).max(1), genesis.shred_version)?;
     let admin = AdminServer::start(
         &config.ledger,
         AdminContext {
@@ -174,6 +177,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
             set_log_filter: Box::new(logging::set_filter),
             failover: desk,
         },
+        files.admin,
         runtime.handle(),
     )?;
 

@@ -6,6 +6,8 @@
 mod alone;
 #[path = "refusals/far_vote.rs"]
 mod far_vote;
+#[path = "refusals/files.rs"]
+mod files;
 #[path = "refusals/hostile.rs"]
 mod hostile;
 #[path = "refusals/log_reader.rs"]

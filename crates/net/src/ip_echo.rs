@@ -106,10 +106,12 @@ pub struct IpEchoServer {
 }
 
 impl IpEchoServer {
-    /// `shred_version` is asked for each answer: an entrypoint may learn it after it started.
+    /// `shred_version` is asked for each answer: an entrypoint may learn it after it started. Each connection may take two
+    /// files: its own, and one to knock at the ports it names.
     pub fn spawn(
         handle: &Handle,
         listener: TcpListener,
+        connections_max: usize,
         shred_version: impl Fn() -> Option<u16> + Send + Sync + 'static,
         counters: Arc<EchoCounters>,
     ) -> Result<Self, NetError> {
@@ -120,7 +122,9 @@ impl IpEchoServer {
             let _context = handle.enter();
             tokio::net::TcpListener::from_std(listener).map_err(start)?
         };
-        let server = Arc::new(Server { shred_version: Box::new(shred_version), busy: Mutex::default(), counters });
+        let server =
+            Server { shred_version: Box::new(shred_version), connections_max, busy: Mutex::default(), counters };
+        let server = Arc::new(server);
         Ok(Self { task: handle.spawn(accept(server, listener)), local })
     }
 
@@ -137,8 +141,15 @@ impl Drop for IpEchoServer {
 
 struct Server {
     shred_version: Box<dyn Fn() -> Option<u16> + Send + Sync>,
-    busy: Mutex<HashSet<IpAddr>>,
+    connections_max: usize,
+    busy: Mutex<Busy>,
     counters: Arc<EchoCounters>,
+}
+
+#[derive(Default)]
+struct Busy {
+    connections: usize,
+    addresses: HashSet<IpAddr>,
 }
 
 /// One place in the table of busy addresses, given back when dropped.
@@ -148,21 +159,22 @@ struct Place {
 }
 
 impl Place {
-    /// One connection at a time for each address, and a bound for all; loopback, where tests run many nodes, is free.
+    /// A bound for all, and one connection at a time for each address but loopback, where tests run many nodes.
     fn take(server: &Arc<Server>, ip: IpAddr) -> Option<Self> {
-        if !ip.is_loopback() {
-            let mut busy = server.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            if busy.len() >= CONNECTIONS_MAX || !busy.insert(ip) {
-                return None;
-            }
+        let mut busy = server.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if busy.connections >= server.connections_max || (!ip.is_loopback() && !busy.addresses.insert(ip)) {
+            return None;
         }
+        busy.connections += 1;
         Some(Self { server: Arc::clone(server), ip })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.server.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.ip);
+        let mut busy = self.server.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.connections -= 1;
+        busy.addresses.remove(&self.ip);
     }
 }
 
@@ -220,7 +232,6 @@ const PORTS: usize = 4;
 const ANSWER_BYTES_MAX: u64 = 1024;
 const IO_TIMEOUT: Duration = Duration::from_secs(5);
 const KNOCK_WAIT: Duration = Duration::from_millis(500);
-const CONNECTIONS_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -228,7 +239,7 @@ mod tests {
 
     fn server(runtime: &tokio::runtime::Runtime) -> IpEchoServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        IpEchoServer::spawn(runtime.handle(), listener, || Some(50_093), Arc::default()).unwrap()
+        IpEchoServer::spawn(runtime.handle(), listener, 2, || Some(50_093), Arc::default()).unwrap()
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -279,12 +290,22 @@ mod tests {
 
     #[test]
     fn one_address_has_one_connection_at_a_time() {
-        let server =
-            Arc::new(Server { shred_version: Box::new(|| None), busy: Mutex::default(), counters: Arc::default() });
+        let server = Arc::new(Server {
+            shred_version: Box::new(|| None),
+            connections_max: 2,
+            busy: Mutex::default(),
+            counters: Arc::default(),
+        });
         let ip: IpAddr = "192.0.2.7".parse().unwrap();
         let place = Place::take(&server, ip).expect("free");
         assert!(Place::take(&server, ip).is_none());
         drop(place);
-        assert!(Place::take(&server, ip).is_some());
+        let again = Place::take(&server, ip);
+        assert!(again.is_some());
+        let here = Ipv4Addr::LOCALHOST.into();
+        let local = Place::take(&server, here);
+        assert!(local.is_some() && Place::take(&server, here).is_none(), "two in all");
+        drop(again);
+        assert!(Place::take(&server, here).is_some());
     }
 }

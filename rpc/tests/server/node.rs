@@ -198,7 +198,7 @@ fn serve(runtime: &Runtime, context: Context) -> (SocketAddr, RpcServer) {
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let ip = Ipv4Addr::new(127, high | 128, low, NODES.fetch_add(1, Ordering::Relaxed));
     let address = SocketAddr::from((ip, 21_700));
-    (address, runtime.block_on(RpcServer::start(address, context)).unwrap())
+    (address, runtime.block_on(RpcServer::start(address, 100, context)).unwrap())
 }
 
 fn finish(bank: &Bank) {

@@ -4,6 +4,7 @@ pub mod client;
 mod failover;
 mod framing;
 mod methods;
+mod places;
 mod server;
 #[cfg(test)]
 mod tests;

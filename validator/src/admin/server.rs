@@ -4,6 +4,7 @@ use {
     super::{
         framing::{Frame, take_frame},
         methods::{AdminContext, methods},
+        places::{Place, Places},
         socket_path,
     },
     crate::exit::Failure,
@@ -13,17 +14,18 @@ use {
         os::unix::fs::PermissionsExt,
         path::{Path, PathBuf},
         sync::Arc,
+        time::Duration,
     },
     tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{UnixListener, UnixStream},
-        sync::Semaphore,
+        time::{Instant, timeout, timeout_at},
     },
     tracing::{debug, warn},
 };
 
-/// More at once is somebody's runaway script.
-const CONNECTIONS_MAX: usize = 64;
+/// From a request's first byte to its last, and for taking a reply: who needs longer has stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// No method subscribes, but the library wants room for it.
 const SUBSCRIPTION_MESSAGES: usize = 1;
@@ -36,7 +38,13 @@ pub struct AdminServer {
 impl AdminServer {
     /// Listens on `<ledger>/admin.rpc`, mode 0600. The ledger's lock is held by this process, so a socket file that is
     /// already there was left by a process that died.
-    pub fn start(ledger: &Path, context: AdminContext, runtime: &tokio::runtime::Handle) -> Result<Self, Failure> {
+    /// Of more than `connections_max` connections the one that has been quiet longest is closed.
+    pub fn start(
+        ledger: &Path,
+        context: AdminContext,
+        connections_max: usize,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Self, Failure> {
         let path = socket_path(ledger);
         let failure = |what: &str, error: std::io::Error| {
             Failure::failed(format!("{what} {}: {error}", path.display()))
@@ -49,7 +57,7 @@ impl AdminServer {
         let listener = UnixListener::bind(&path).map_err(|error| failure("listening on the admin socket", error))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
             .map_err(|error| failure("restricting the admin socket", error))?;
-        runtime.spawn(accept(listener, Arc::new(methods(context))));
+        runtime.spawn(accept(listener, Places::new(connections_max), Arc::new(methods(context))));
         Ok(Self { path })
     }
 }
@@ -61,8 +69,7 @@ impl Drop for AdminServer {
     }
 }
 
-async fn accept(listener: UnixListener, methods: Arc<RpcModule<AdminContext>>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn accept(listener: UnixListener, places: Arc<Places>, methods: Arc<RpcModule<AdminContext>>) {
     // SAFETY: geteuid has no preconditions and cannot fail.
     let owner = unsafe { libc::geteuid() };
     loop {
@@ -70,7 +77,7 @@ async fn accept(listener: UnixListener, methods: Arc<RpcModule<AdminContext>>) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 warn!("admin socket: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
@@ -79,25 +86,33 @@ async fn accept(listener: UnixListener, methods: Arc<RpcModule<AdminContext>>) {
             warn!("admin socket: connection of another user refused");
             continue;
         }
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            warn!("admin socket: {CONNECTIONS_MAX} connections are open, another is refused");
+        let Some(place) = places.take() else {
+            warn!("admin socket: every connection it has room for is being answered, another is refused");
             continue;
         };
         let methods = methods.clone();
         tokio::spawn(async move {
-            if let Err(error) = serve(stream, methods).await {
-                debug!("admin connection: {error}");
+            tokio::select! {
+                served = serve(stream, &place, methods) => {
+                    if let Err(error) = served {
+                        debug!("admin connection: {error}");
+                    }
+                }
+                () = place.asked_to_leave() => debug!("a quiet admin connection is closed: another wants in"),
             }
-            drop(place);
         });
     }
 }
 
-async fn serve(mut stream: UnixStream, methods: Arc<RpcModule<AdminContext>>) -> std::io::Result<()> {
+async fn serve(mut stream: UnixStream, place: &Place, methods: Arc<RpcModule<AdminContext>>) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     let mut chunk = [0u8; 4096];
+    let mut begun: Option<Instant> = None;
     loop {
-        let read = stream.read(&mut chunk).await?;
+        let read = match begun {
+            Some(begun) => timeout_at(begun + PATIENCE, stream.read(&mut chunk)).await??,
+            None => stream.read(&mut chunk).await?,
+        };
         if read == 0 {
             return Ok(());
         }
@@ -107,19 +122,20 @@ async fn serve(mut stream: UnixStream, methods: Arc<RpcModule<AdminContext>>) ->
                 Frame::Partial => break,
                 Frame::Broken => {
                     let reply = r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error"},"id":null}"#;
-                    stream.write_all(format!("{reply}\n").as_bytes()).await?;
-                    return Ok(());
+                    return timeout(PATIENCE, stream.write_all(format!("{reply}\n").as_bytes())).await?;
                 }
                 Frame::Message(request) => {
+                    place.note(true);
                     let reply = match methods.raw_json_request(&request, SUBSCRIPTION_MESSAGES).await {
                         Ok((reply, _)) => reply.get().to_owned(),
                         Err(_) => r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid request"},"id":null}"#
                             .to_owned(),
                     };
-                    stream.write_all(reply.as_bytes()).await?;
-                    stream.write_all(b"\n").await?;
+                    timeout(PATIENCE, stream.write_all(format!("{reply}\n").as_bytes())).await??;
+                    place.note(false);
                 }
             }
         }
+        begun = (!buffer.is_empty()).then(|| begun.unwrap_or_else(Instant::now));
     }
 }

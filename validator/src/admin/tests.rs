@@ -57,7 +57,7 @@ impl Bench {
             set_log_filter: Box::new(|filter| if filter == "info" { Ok(()) } else { Err("no such level".into()) }),
             failover: None,
         };
-        let server = AdminServer::start(ledger.path(), context, runtime.handle()).expect("listens");
+        let server = AdminServer::start(ledger.path(), context, 4, runtime.handle()).expect("listens");
         Self { ledger, asked, vault, server: Some(server), runtime }
     }
 
@@ -160,7 +160,7 @@ fn a_socket_left_by_a_dead_process_is_replaced() {
         set_log_filter: Box::new(|_| Ok(())),
         failover: None,
     };
-    let _server = AdminServer::start(ledger.path(), context, bench.runtime.handle()).expect("replaces it");
+    let _server = AdminServer::start(ledger.path(), context, 4, bench.runtime.handle()).expect("replaces it");
     let mut client = AdminClient::connect(ledger.path()).expect("connects");
     assert_eq!(client.call::<Option<SocketAddr>>("rpcAddress", json!([])).expect("answers"), None);
     let failure = client.call::<()>("exit", json!([])).expect_err("the role stage has ended").to_string();
@@ -271,4 +271,23 @@ fn nonsense_is_answered_and_ends_at_most_its_own_connection() {
         assert_eq!(bench.raw(text.as_bytes(), 1)[0]["error"]["code"], json!(code), "{text}");
     }
     assert_eq!(bench.call("pid", json!([])), json!(std::process::id()), "others are served");
+}
+
+#[test]
+fn half_open_connections_lock_nobody_out() {
+    let bench = Bench::new();
+    let mut half: Vec<UnixStream> = Vec::new();
+    for _ in 0..40 {
+        let mut stream = UnixStream::connect(socket_path(bench.ledger.path())).expect("connects");
+        stream.write_all(br#"{"jsonrpc":"2.0","id":1,"meth"#).expect("written");
+        half.push(stream);
+        assert_eq!(bench.call("pid", json!([])), json!(std::process::id()), "with {} half open", half.len());
+    }
+    // The newest ones are still served.
+    let mut last = half.pop().expect("forty");
+    last.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    last.write_all(br#"od":"pid","params":[]}"#).expect("written");
+    let mut line = String::new();
+    BufReader::new(last).read_line(&mut line).expect("a reply");
+    assert_eq!(serde_json::from_str::<Value>(&line).expect("JSON")["result"], json!(std::process::id()));
 }

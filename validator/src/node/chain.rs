@@ -11,8 +11,8 @@ use {
     tandem_ledger::{Ledger, LedgerReader, Options},
 };
 
-pub fn open_ledger(config: &Config) -> Result<(Ledger, LedgerReader), Failure> {
-    let options = Options { recent_bytes_max: 16 << 20, code_bytes_max: 32 << 20 };
+pub fn open_ledger(config: &Config, files_open_max: usize) -> Result<(Ledger, LedgerReader), Failure> {
+    let options = Options { recent_bytes_max: 16 << 20, code_bytes_max: 32 << 20, files_open_max };
     Ledger::open(&config.ledger, options).map_err(|error| Failure::caused(Status::Failed, &error))
 }
 

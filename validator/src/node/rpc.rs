@@ -22,6 +22,7 @@ const NODES_EVERY: Duration = Duration::from_secs(1);
 
 pub fn start(
     config: &Config,
+    connections_max: u32,
     runtime: &tokio::runtime::Runtime,
     views: &Arc<Views>,
     writers: &Writers,
@@ -66,7 +67,7 @@ pub fn start(
         faucet: faucet.map_err(|error| Failure::failed(format!("the faucet's keypair: {error}")))?,
     };
     runtime
-        .block_on(RpcServer::start(address, context))
+        .block_on(RpcServer::start(address, connections_max, context))
         .map(Some)
         .map_err(|error| Failure::caused(Status::Failed, &error))
 }

@@ -130,9 +130,14 @@ impl Ports {
             .collect()
     }
 
-    pub fn serve_echo(&self, handle: &Handle, shred_version: u16) -> Result<IpEchoServer, Failure> {
+    pub fn serve_echo(
+        &self,
+        handle: &Handle,
+        connections_max: usize,
+        shred_version: u16,
+    ) -> Result<IpEchoServer, Failure> {
         let listener = self.echo.try_clone().map_err(|error| Failure::caused(Status::Failed, &error))?;
-        IpEchoServer::spawn(handle, listener, move || Some(shred_version), Arc::default())
+        IpEchoServer::spawn(handle, listener, connections_max, move || Some(shred_version), Arc::default())
             .map_err(|error| Failure::caused(Status::Failed, &error))
     }
 

@@ -136,9 +136,20 @@ fn the_admin_socket_outlives_whatever_is_written_to_it() {
     println!("RSS {before} kB and {grown} kB more");
     assert!(grown < 16_000, "{grown} kB more after 160 endless requests");
 
-    // More connections than it serves: the rest are turned away, and there is room again when they end.
-    let many: Vec<UnixStream> = (0..200).map(|_| node.socket()).collect();
+    // More connections than it serves, each in the middle of a request: there is room for one more.
+    let half_open = || {
+        let mut stream = node.socket();
+        stream.write_all(br#"{"jsonrpc":"2.0","id":1,"meth"#).unwrap();
+        stream
+    };
+    let many: Vec<UnixStream> = (0..200).map(|_| half_open()).collect();
     thread::sleep(Duration::from_millis(200));
+    for _ in 0..3 {
+        assert!(status(&node.place)["confirmed"].is_u64(), "200 connections lock everybody out");
+    }
+    let mut oldest = &many[199];
+    thread::sleep(Duration::from_secs(11));
+    assert_eq!(oldest.read(&mut [0; 64]).unwrap(), 0, "half a request is not waited for without end");
     drop(many);
     let place = &node.place;
     node.running.wait_until("it answers again", || status(place)["confirmed"].is_u64());
