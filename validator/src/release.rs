@@ -21,6 +21,13 @@ impl ReleaseRecorder {
             Some(path) => {
                 let log = ReleaseLog::append(path)
                     .map_err(|error| Failure::failed(error).remedy("choose another file with --release-log"))?;
+                if log.torn() > 0 {
+                    tracing::warn!(
+                        file = %path.display(),
+                        bytes = log.torn(),
+                        "the release log ended in a half-written record, as a killed process leaves it: cut off, nothing of it was sent"
+                    );
+                }
                 Ok(Self(Some(Mutex::new(log))))
             }
         }

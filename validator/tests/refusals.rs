@@ -16,6 +16,8 @@ mod log_reader;
 mod signals;
 #[path = "refusals/start.rs"]
 mod start;
+#[path = "refusals/torn.rs"]
+mod torn;
 
 use {
     std::{
