@@ -115,8 +115,9 @@ impl Ledger {
         Ok(report)
     }
 
-    /// Marks `slot` as one we make the block of, durably. Refused where the slot has shreds already, whoever made them, and
-    /// where it was begun before, also by an earlier process: it may have sent shreds that did not survive.
+    /// Marks `slot` as one we make the block of. Refused where the slot has shreds already, whoever made them, and where it was
+    /// begun before, also by an earlier process that was killed. A machine that loses power may forget the mark; whoever calls
+    /// this has made durable elsewhere that the slot is used up (the promise store's watermark), and does not wait here.
     pub fn begin_own_slot(&mut self, slot: Slot) -> Result<(), LedgerError> {
         let taken = |what| Err(LedgerError::OwnSlotTaken { slot, what });
         if self.shared.facts().own.contains(&slot) {
@@ -129,7 +130,6 @@ impl Ledger {
             return taken("shreds");
         }
         self.add(Fact::Own(slot))?;
-        self.journal.sync()?;
         self.own_open.insert(slot);
         Ok(())
     }
@@ -149,7 +149,7 @@ impl Ledger {
         }
     }
 
-    /// Makes the slot's shreds survive the machine's sudden end: to be called before our own shreds are sent.
+    /// Makes the slot's shreds survive the machine's sudden end.
     pub fn sync_slot(&mut self, slot: Slot) -> Result<(), LedgerError> {
         let path = slot_file::path(&self.shared.dir, slot);
         let file = match self.files.get(&slot) {

@@ -48,7 +48,7 @@ use {
         time::{Duration, SystemTime},
     },
     tandem_bank::Bank,
-    tandem_env::{Doorbell, MonotonicClock, random_instance_id, random_seed},
+    tandem_env::{Doorbell, MonotonicClock, Pulse, random_instance_id, random_seed},
     tandem_gossip::Gossip,
     tandem_identity::Vault,
     tandem_ledger::{Ledger, LedgerReader},
@@ -124,6 +124,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         vote_account: config.vote_account.filter(|_| config.voting),
         release,
         counters: Default::default(),
+        pulse: Pulse::start(clock).map_err(|error| Failure::failed(format!("starting the pulse: {error}")))?,
         vote_path: Default::default(),
     });
     let shared = Shared { views: views.clone(), writers: writers.clone(), clock };

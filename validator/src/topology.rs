@@ -36,7 +36,7 @@ pub enum GossipCommand {
 pub enum ShredInput {
     /// A repair answer whose nonce was ours.
     Repaired(Shred),
-    /// Cut and signed here, under a leader-slot claim: stored durably, then sent.
+    /// Cut and signed here, under a leader-slot claim: kept, then sent.
     Own {
         slot: Slot,
         data: Vec<Shred>,

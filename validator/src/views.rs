@@ -11,6 +11,7 @@ use {
         },
     },
     tandem_bank::Bank,
+    tandem_env::Pulse,
     tandem_identity::Vault,
     tandem_ledger::LedgerReader,
     tandem_net::{QuicServerCounters, UdpCounters},
@@ -50,6 +51,8 @@ pub struct Views {
     pub vote_account: Option<Pubkey>,
     pub release: ReleaseRecorder,
     pub counters: Counters,
+    /// Beats as long as this process runs.
+    pub pulse: Pulse,
     /// Written by the promise stage.
     pub vote_path: VotePath,
 }

@@ -7,6 +7,7 @@ mod disk;
 mod doorbell;
 mod entropy;
 mod link;
+mod pulse;
 
 pub use {
     clock::{MonotonicClock, unix_nanos, wall_clock},
@@ -14,4 +15,5 @@ pub use {
     doorbell::Doorbell,
     entropy::{random_instance_id, random_seed},
     link::{Closed, Rx, Tx, link},
+    pulse::{Pulse, Seen},
 };

@@ -16,7 +16,7 @@ use {
     intake::Intake,
     std::{collections::HashMap, sync::Arc, time::Duration},
     tandem_bank::Bank,
-    tandem_env::Rx,
+    tandem_env::{Rx, Seen},
     tandem_identity::Permit,
     tandem_producer::{
         BlockParams,
@@ -41,15 +41,14 @@ pub struct ProducerStage {
     claims: HashMap<Slot, LeaderSlotClaim>,
     block: Option<Block>,
     effects: Vec<Effect>,
-    stepped_at: Option<Tick>,
+    /// Pauses of the process that were acted on.
+    slept: Seen,
 }
 
 /// How long before its start a slot is claimed: an etcd transaction with room for a retry.
 const CLAIM_LEAD: Duration = Duration::from_millis(150);
 /// Hashes made between looks at the links: about a fifth of a millisecond.
 const HASHES_A_SLICE: u64 = 2_000;
-/// A stage looks at its links five times a second at least. Whoever does not for so long was stopped.
-const SLEPT: Duration = Duration::from_secs(1);
 /// Transactions taken in between looks at the clock.
 const INTAKE_A_STEP: usize = 64;
 
@@ -69,7 +68,7 @@ impl ProducerStage {
             claims: HashMap::new(),
             block: None,
             effects: Vec::new(),
-            stepped_at: None,
+            slept: Seen::default(),
         }
     }
 
@@ -331,9 +330,11 @@ fn send_batch(shared: &Shared, block: &mut Block, batch: &Batch) -> Result<(), F
 impl Stage for ProducerStage {
     fn step(&mut self, now: Tick) -> Result<Progress, Failure> {
         let mut busy = false;
-        // Before anything is signed: the role stage may hear only later that another machine has taken over.
-        if self.stepped_at.replace(now).is_some_and(|before| now.since(before) > SLEPT) {
-            tracing::warn!("this process did not run for more than {SLEPT:?}: claimed leader slots are given up");
+        // Before anything is signed: the role stage may hear only later that another machine has taken over. A stage that only
+        // waited, for a disk or a full link, goes on: which slot may still be made is a matter of that slot's time.
+        if self.shared.views.pulse.slept(self.shared.clock.now(), &mut self.slept) {
+            tracing::warn!("this process did not run for a while: claimed leader slots are given up");
+            self.shared.views.counters.add("process_slept", 1);
             self.claims.clear();
             self.window.handle(now, Event::Slept, &mut self.effects);
             self.run_effects(now)?;

@@ -1,5 +1,5 @@
 //! The shred stage, the ledger's one writer: what turbine, repair and our own producer bring is verified, kept, sent on, and told
-//! to replay. Our own shreds are durable and logged before anyone sees them.
+//! to replay. Our own shreds are kept and logged before anyone sees them.
 
 mod admission;
 #[cfg(test)]
@@ -165,10 +165,19 @@ impl ShredStage {
             Some(Own::Open) => false,
             None => true,
         };
+        let begun_at = self.shared.clock.now();
         match self.keep_own(slot, is_first, shreds.clone()) {
             Ok(report) => {
                 self.own.insert(slot, Own::Open);
                 self.note(report)?;
+                let took = self.shared.clock.now().since(begun_at);
+                if took > WRITE_USUAL_MAX {
+                    tracing::warn!(
+                        slot,
+                        ms = took.as_millis(),
+                        "the ledger's disk is slow: our shreds are late by that much"
+                    );
+                }
             }
             Err(
                 error @ (LedgerError::OwnSlotTaken { .. }
@@ -189,25 +198,14 @@ impl ShredStage {
         Ok(())
     }
 
-    /// From the first batch on, the machine's sudden end must not make us forget that we made this block.
+    /// Nothing waits for the disk here. What makes sure that this slot is never made a second time, also after the machine's
+    /// sudden end, is the watermark in the promise store, which was durable before the slot was begun; what the ledger would
+    /// lose then, other nodes have.
     fn keep_own(&mut self, slot: Slot, is_first: bool, shreds: Vec<Shred>) -> Result<InsertReport, LedgerError> {
-        let begun_at = self.shared.clock.now();
         if is_first {
             self.ledger.begin_own_slot(slot)?;
         }
-        let report = self.ledger.insert_own(slot, shreds, wall_clock())?;
-        if is_first {
-            self.ledger.sync_slot(slot)?;
-            let took = self.shared.clock.now().since(begun_at);
-            if took > SYNC_USUAL_MAX {
-                tracing::warn!(
-                    slot,
-                    ms = took.as_millis(),
-                    "the ledger's disk is slow: our block is late by that much"
-                );
-            }
-        }
-        Ok(report)
+        self.ledger.insert_own(slot, shreds, wall_clock())
     }
 
     fn take_root(&mut self, slot: Slot) -> Result<(), Failure> {
@@ -295,6 +293,6 @@ const PACKETS_A_STEP: usize = 256;
 const INPUTS_A_STEP: usize = 256;
 /// Shreds of about thirty full blocks.
 const DEDUP_MAX: usize = 1 << 16;
-/// A disk that is up to it makes a block's beginning durable in a few milliseconds.
-const SYNC_USUAL_MAX: Duration = Duration::from_millis(100);
+/// Writing goes into the system's memory, unless that is full of what the disk has yet to take.
+const WRITE_USUAL_MAX: Duration = Duration::from_millis(100);
 const TELL_AGAIN_AFTER: Duration = Duration::from_millis(5);

@@ -97,6 +97,7 @@ fn shared(genesis: &Genesis, root: &Arc<Bank>, ledger: LedgerReader, folder: &Te
         vote_account: Some(VOTE),
         release: ReleaseRecorder::open(Some(&folder.path().join("released"))).expect("a log"),
         counters: Default::default(),
+        pulse: Default::default(),
         vote_path: Default::default(),
     };
     (Shared { views: Arc::new(views), writers, clock: MonotonicClock::start() }, readers)

@@ -78,6 +78,16 @@ impl Case {
         }
     }
 
+    /// The whole process does not run for this long.
+    fn stop(&mut self, span: Duration) {
+        let pulse = self.world.shared.views.pulse.clone();
+        let now = self.world.shared.clock.now();
+        pulse.beat(now);
+        pulse.beat(now + span);
+        self.now = self.now + span;
+        self.pass(0);
+    }
+
     /// The data shreds of a slot that left since the last look.
     fn take_sent(&mut self, slot: Slot) -> Vec<Shred> {
         let (of_slot, others) = std::mem::take(&mut self.sent).into_iter().partition(|(other, _)| *other == slot);
@@ -222,14 +232,26 @@ fn a_block_that_the_ledger_refuses_ends_and_the_next_slot_is_made() {
 fn a_leader_that_was_stopped_makes_a_later_slot_though_nobody_resets() {
     let mut case = Case::producing();
     assert_eq!(case.claim(true), Some(2));
-    case.now = case.now + Duration::from_secs(3);
-    case.pass(0);
+    case.stop(Duration::from_secs(3));
     assert_eq!(case.told(), ["abandoned 1"]);
     let slot = case.claim(true).expect("the slot that time has reached");
     assert!(slot > 2, "not slot {slot}, whose time is over");
     case.pass(case.slot_ms() * 2);
     assert_eq!(case.told(), [format!("begun {slot} on 0"), format!("frozen {slot}")]);
     assert!(is_closed(&case.take_sent(slot)));
+}
+
+#[test]
+fn a_stage_that_waited_for_a_disk_keeps_what_it_has_claimed() {
+    let mut case = Case::producing();
+    assert_eq!(case.claim(true), Some(2));
+    case.world.shared.views.pulse.beat(case.world.shared.clock.now());
+    // Longer than a process may stand still.
+    case.now = case.now + Duration::from_millis(1_200);
+    case.pass(0);
+    assert_eq!(case.told(), ["frozen 1"], "late, and whole");
+    assert!(is_closed(&case.take_sent(1)));
+    assert_eq!(case.world.count("process_slept"), 0);
 }
 
 #[test]
