@@ -58,7 +58,12 @@ impl StoredTower {
         let file = SavedTowerFile::decode(&bytes).map_err(unreadable)?;
         file.verify(&identity).map_err(unreadable)?;
         let saved = &file.tower;
-        let tower = Tower { votes: saved.vote_state.votes.iter().copied().collect(), root: saved.vote_state.root };
+        let mut tower = Tower { votes: saved.vote_state.votes.iter().copied().collect(), root: saved.vote_state.root };
+        // Agave may leave the vote that became the root in its tower (it drops votes below the root only). It forbids nothing
+        // that the root does not. Were it the only one, it would be the last vote, which must not be forgotten.
+        if tower.votes.len() > 1 && tower.votes.first().map(|(slot, _)| *slot) == tower.root {
+            tower.votes.remove(0);
+        }
         well_formed(&tower).map_err(|violation| BadTower::Malformed { identity, violation })?;
         let last_vote = tower.last_slot().map(|slot| last_vote(slot, &saved.last_vote));
         let (last, named) = (tower.last_slot(), saved.last_vote.last_slot());
@@ -123,4 +128,38 @@ fn last_vote(slot: Slot, saved: &tower_file::LastVote) -> LastVote {
         Saved::TowerSync { update, block_id } => (update.timestamp, *block_id),
     };
     LastVote { slot, hash: saved.hash(), block_id, timestamp }
+}
+
+#[cfg(test)]
+mod tests {
+    use {
+        super::*,
+        tandem_types::{Keypair, Signer},
+    };
+
+    /// As agave writes it.
+    fn saved(votes: &[(Slot, u32)], root: Option<Slot>) -> Result<StoredTower, BadTower> {
+        let key = Keypair::new_from_array([5; 32]);
+        let last = votes.last().map(|(slot, _)| *slot);
+        let update = LastUpdate { lockouts: votes.to_vec(), root, hash: Hash::default(), timestamp: None };
+        let last_vote = tower_file::LastVote::VoteStateUpdate(update);
+        let tower = SavedTower::new(key.pubkey(), votes.iter().copied().collect(), root, last_vote);
+        let bytes = SavedTowerFile::signed(tower, |bytes| key.sign_message(bytes)).encode();
+        let stored = StoredTower::decode(bytes, &key.pubkey())?;
+        assert_eq!(stored.last_slot(), last);
+        Ok(stored)
+    }
+
+    #[test]
+    fn the_roots_own_vote_may_be_left_in_a_tower_and_older_ones_may_not() {
+        let stored = saved(&[(5, 3), (6, 2), (7, 1)], Some(5)).unwrap();
+        assert_eq!(stored.tower(), &Tower { votes: vec![(6, 2), (7, 1)], root: Some(5) });
+        let violation = |result: Result<StoredTower, BadTower>| match result {
+            Err(BadTower::Malformed { violation, .. }) => violation,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(violation(saved(&[(5, 3), (6, 2), (7, 1)], Some(6))), Violation::SlotOrder(5));
+        assert_eq!(violation(saved(&[(4, 4), (5, 3), (7, 1)], Some(5))), Violation::SlotOrder(4));
+        assert_eq!(violation(saved(&[(5, 1)], Some(5))), Violation::SlotOrder(5), "it is the last vote");
+    }
 }

@@ -17,7 +17,7 @@ mod watch;
 
 use {
     crate::{
-        admin::{AdminContext, AdminServer},
+        admin::{self, AdminContext, AdminServer},
         config::{Config, TowerStorage},
         exit::{Failure, Status},
         logging,
@@ -79,12 +79,14 @@ pub fn run(config: Config) -> Result<(), Failure> {
 
     // What can refuse comes first: nothing is announced and nothing claimed before all of it is good.
     let files = files::make_room()?;
+    admin::usable_socket_path(&config.ledger)?;
     let (ledger, reader) = chain::open_ledger(&config, files.ledger)?;
     let instance = random_instance_id();
     // The ledger is locked: whoever recorded itself there before has ended.
     let dead_runs = runs::record(&config.ledger, instance)?;
     let genesis = chain::load_genesis(&config, &reader)?;
     let root = chain::genesis_bank(&genesis)?;
+    chain::check_leaders(&config, &root)?;
     let role = role_of(&config, &root)?;
     let kv = store::open(&config, &runtime)?;
     let ports = Ports::bind(&config)?;

@@ -18,6 +18,8 @@ mod signals;
 mod start;
 #[path = "refusals/torn.rs"]
 mod torn;
+#[path = "refusals/towers.rs"]
+mod towers;
 
 use {
     std::{

@@ -11,8 +11,6 @@ use {
 pub enum BankError {
     #[error("account {0} is twice in the genesis; make a new genesis")]
     RepeatedAccount(Pubkey),
-    #[error("no vote account of the genesis has stake; name a bootstrap validator when making the genesis")]
-    NoStakedNode,
     #[error("ticks per slot of the genesis is 0; make a new genesis")]
     NoTicks,
     #[error("the program runtime of slot 0: {0}")]

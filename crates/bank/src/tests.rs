@@ -452,3 +452,24 @@ fn buffer(elf: &[u8], authority: Option<Pubkey>) -> AccountSharedData {
     account.set_data_from_slice(&data);
     account
 }
+
+#[test]
+fn a_genesis_in_which_nobody_can_lead_has_a_slot_zero() {
+    let vote = Pubkey::new_from_array([101; 32]);
+    let good = world().start;
+    // Tag 0: the layout of the first genesis files, which today counts as no vote account.
+    let old = AccountSharedData::from(Account {
+        lamports: SOL,
+        data: vec![0; 3762],
+        owner: vote::id(),
+        ..Account::default()
+    });
+    let unstaked = AccountSharedData::new(SOL, 0, &system_program::id());
+    for (account, with) in [(vote, old), (Pubkey::new_from_array([102; 32]), unstaked)] {
+        let start = world_with(vec![(account, with)]).start;
+        assert!(start.is_frozen() && start.hash() != good.hash());
+        assert_eq!(start.slot(), 0);
+        assert!(start.leader_schedule(0).is_none() && start.leader_at(1).is_none(), "nobody leads");
+        assert_eq!(start.last_blockhash(), good.last_blockhash(), "its ticks are those of its genesis hash");
+    }
+}

@@ -4,7 +4,7 @@ use {
     super::{
         framing::{Frame, take_frame},
         methods::AdminError,
-        socket_path,
+        usable_socket_path,
     },
     crate::exit::{Failure, Status},
     serde::de::DeserializeOwned,
@@ -30,7 +30,7 @@ impl AdminClient {
 
     /// Like `connect`, for a caller that will not wait longer than `patience` for any reply.
     pub fn connect_within(ledger: &Path, patience: Duration) -> Result<Self, Failure> {
-        let path = socket_path(ledger);
+        let path = usable_socket_path(ledger)?;
         let stream = UnixStream::connect(&path).map_err(|error| {
             Failure::failed(format!("no validator answers at {}: {error}", path.display()))
                 .remedy("name the ledger folder of a running validator with --ledger DIR")

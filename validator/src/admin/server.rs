@@ -5,7 +5,7 @@ use {
         framing::{Frame, take_frame},
         methods::{AdminContext, methods},
         places::{Place, Places},
-        socket_path,
+        usable_socket_path,
     },
     crate::exit::Failure,
     jsonrpsee::RpcModule,
@@ -45,10 +45,10 @@ impl AdminServer {
         connections_max: usize,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self, Failure> {
-        let path = socket_path(ledger);
+        let path = usable_socket_path(ledger)?;
         let failure = |what: &str, error: std::io::Error| {
             Failure::failed(format!("{what} {}: {error}", path.display()))
-                .remedy("check that the ledger folder is writable and its path is shorter than 100 bytes")
+                .remedy("check that this user may write the ledger folder")
         };
         if path.exists() {
             fs::remove_file(&path).map_err(|error| failure("removing the stale admin socket", error))?;

@@ -84,3 +84,19 @@ pub fn genesis_bank(genesis: &Genesis) -> Result<Arc<Bank>, Failure> {
     bank.forks().record_transactions(true);
     Ok(bank)
 }
+
+/// A genesis may have no vote account with stake in a form that counts today. It can be looked at, and nobody can lead from it.
+pub fn check_leaders(config: &Config, root: &Bank) -> Result<(), Failure> {
+    if root.leader_schedule(0).is_some() {
+        return Ok(());
+    }
+    let what =
+        format!("no vote account in the genesis of {} has stake: nobody can lead from it", config.ledger.display());
+    if config.voting && config.vote_account.is_some() {
+        return Err(Failure::refused(what).remedy(
+            "make a genesis with a bootstrap validator that has stake; to look at this one, leave --vote-account out",
+        ));
+    }
+    tracing::warn!("{what}; this node stays at slot 0");
+    Ok(())
+}

@@ -39,6 +39,59 @@ fn a_wrong_genesis() {
 }
 
 #[test]
+fn a_ledger_whose_path_no_socket_can_have() {
+    let place = Place::empty();
+    let long = format!("{}/ledger", ["0123456789"; 10].join("/"));
+    fs::create_dir_all(place.path(&long)).unwrap();
+    place.make_genesis(&long, "", "");
+    let parts = ["admin.rpc", "107", "--ledger", "symbolic link"];
+    place.refuses(&format!("-l @{long}"), USAGE, &parts);
+    let output = place.command(&format!("-l @{long} monitor --once")).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(USAGE), "{error}");
+    assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    // The remedy.
+    std::os::unix::fs::symlink(place.path(&long), place.path("l")).unwrap();
+    let mut node = place.run("-l @l");
+    node.wait_until("it answers", || place.command("-l @l monitor --once").output().unwrap().status.success());
+}
+
+#[test]
+fn a_genesis_from_which_nobody_can_lead() {
+    let place = Place::empty();
+    let made = genesis_without_stake();
+    made.write(&place.path("ledger")).unwrap();
+    for key in ["i", "v"] {
+        tandem_identity::write_keypair_file(&Keypair::new(), &place.path(&format!("{key}.json"))).unwrap();
+    }
+    place.refuses("", REFUSED, &["nobody can lead", "bootstrap validator", "--vote-account"]);
+    // It can be looked at: hash, shred version, slot 0.
+    let line = format!(
+        "-l @ledger -i @i.json --no-voting --dynamic-port-range {}-{} --expected-genesis-hash {} --expected-shred-version {}",
+        place.ports + 1,
+        place.ports + 30,
+        made.hash,
+        made.shred_version
+    );
+    let log = fs::File::create(place.path("log")).unwrap();
+    let child = place.command(&line).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let mut node = Running { child, log: place.path("log") };
+    node.wait_until("it answers", || status(&place)["tip"] == serde_json::json!(0));
+    assert!(node.log().contains("nobody can lead"), "{}", node.log());
+    thread::sleep(Duration::from_secs(1));
+    node.still_runs();
+}
+
+/// As `validator genesis` makes one, but for the stake accounts.
+fn genesis_without_stake() -> Genesis {
+    let place = Place::new();
+    let mut config = genesis(&place, "ledger").config;
+    let stake = tandem_types::Pubkey::from_str_const("Stake11111111111111111111111111111111111111");
+    config.accounts.retain(|_, account| account.owner != stake);
+    Genesis::new(config).unwrap()
+}
+
+#[test]
 fn another_clusters_genesis_in_a_ledger_that_was_used() {
     let place = Place::new();
     let mut node = place.run("");

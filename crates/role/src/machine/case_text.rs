@@ -88,7 +88,12 @@ impl Oracle {
                     assert!(!self.unlocked && !self.ended, "ORACLE exit while unlocked, or twice");
                     self.ended = true;
                 }
-                Effect::Reply { request, .. } => {
+                Effect::Reply { request, outcome } => {
+                    let told = outcome.as_ref().err().map(|refused| refused.reason.as_str()).unwrap_or_default();
+                    assert!(
+                        !told.contains(&u64::MAX.to_string()),
+                        "ORACLE a number that means `unknown` is told: {told}"
+                    );
                     assert!(self.answered.insert(*request), "ORACLE answered twice");
                 }
                 Effect::ReadStore { .. }

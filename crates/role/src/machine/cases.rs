@@ -308,6 +308,8 @@ fn an_owner_that_lets_go_between_look_and_claim_is_claimed_over_again() {
 fn set_identity_is_refused_and_the_node_is_unchanged() {
     check("node secondary\n chain tip=100 behind=50\n set-identity => refuse 1 NotCaughtUp");
     check("node secondary\n chain tip=100 stuck\n set-identity => refuse 1 NotCaughtUp");
+    // "Not known" is no number to a reader.
+    check("node secondary\n chain tip=100 behind=18446744073709551615\n set-identity => refuse 1 NotCaughtUp");
     secondary("set-identity junk => refuse 1 WrongVoteAccount");
     secondary("set-identity no-vote-account => refuse 1 WrongVoteAccount");
     secondary("set-identity no-voter => refuse 1 NoAuthorizedVoter");

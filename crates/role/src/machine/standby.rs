@@ -189,11 +189,12 @@ impl Machine {
             );
         }
         if !self.caught_up() {
-            let reason = format!(
-                "this node has not caught up: {} slots behind, root {}",
-                self.chain.slots_behind,
-                if self.chain.root_advancing { "advancing" } else { "not advancing" },
-            );
+            let behind = match self.chain.slots_behind {
+                u64::MAX => "where the cluster is is not known yet".to_owned(),
+                slots => format!("{slots} slots behind"),
+            };
+            let root = if self.chain.root_advancing { "advancing" } else { "not advancing" };
+            let reason = format!("this node has not caught up: {behind}, root {root}");
             return object(
                 RefusedKind::NotCaughtUp,
                 reason,
