@@ -184,8 +184,11 @@ impl RoleStage {
                 } else {
                     self.standby_keys.insert(request, keypair);
                 }
+                // One that joins a takeover under way is told the times of that takeover.
+                if self.replies.is_empty() {
+                    self.stopwatch.begin();
+                }
                 self.replies.insert(request, reply);
-                self.stopwatch.begin();
                 let authorized_voter_held = self.chain.authorized_voter_held(&self.shared);
                 let candidate = Candidate { vote_account_node, authorized_voter_held };
                 let wish = SetIdentity { request, identity, require_tower, candidate };
@@ -338,7 +341,9 @@ impl RoleStage {
                 remedy: Some(refused.remedy),
             }),
         };
-        self.stopwatch.forget();
+        if self.replies.is_empty() {
+            self.stopwatch.forget();
+        }
         // Whoever reads the status after the answer finds what the answer says.
         self.publish_status();
         // The client may have gone.

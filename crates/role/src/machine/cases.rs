@@ -376,8 +376,23 @@ fn another_claimant_meanwhile() {
 }
 
 #[test]
-fn one_set_identity_at_a_time() {
-    secondary("set-identity => read\n set-identity => refuse 2 Busy\n store owner=none => claim over term=0 rev=0");
+fn set_identity_asked_again_joins_the_takeover_under_way() {
+    secondary("set-identity => read\n set-identity\n store owner=none => claim over term=0 rev=0");
+    // Whatever becomes of it.
+    secondary(
+        "set-identity                                     => read
+         set-identity
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         set-identity
+         claim-refused owner=gamma term=2 rev=8 tower=99  => refuse 1 TakenMeanwhile; refuse 2 TakenMeanwhile; refuse 3 TakenMeanwhile
+         set-identity                                     => read",
+    );
+    // Another identity is another wish, and so is a tower that was not insisted on.
+    secondary("set-identity => read\n set-identity junk => refuse 2 WrongVoteAccount");
+    secondary(
+        "set-identity => read\n store owner=none => claim over term=0 rev=0\n set-identity require-tower => refuse 2 Busy",
+    );
+    secondary("set-identity require-tower => read\n set-identity\n set-identity require-tower");
     // A primary on its way adopts the operator's request.
     check(
         "node primary
@@ -385,9 +400,9 @@ fn one_set_identity_at_a_time() {
          set-identity
          store owner=none                => claim over term=0 rev=0
          claimed term=1                  => STANDBY->ACQUIRED; adopt Fresh
-         set-identity                    => refuse 2 Busy
+         set-identity
          adopted                         => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity
-         speaking identity               => CAUGHT_UP->ACTIVE; unlock 1 w=none; reply 1 ACTIVE term=1 vote=none missed=0 in 0ms
+         speaking identity               => CAUGHT_UP->ACTIVE; unlock 1 w=none; reply 1 ACTIVE term=1 vote=none missed=0 in 0ms; reply 2 ACTIVE term=1 vote=none missed=0 in 0ms
          set-identity                    => reply 3 ACTIVE term=1 vote=none missed=0 in 0ms",
     );
 }

@@ -20,6 +20,7 @@
 //! * LOCKED: the keys are locked. Only then is the identity given back: the order the other way round would leave a
 //!   moment in which two machines could sign. When the fence was lost we come here at once.
 
+mod join;
 mod plan;
 mod standby;
 mod stepdown;
@@ -46,6 +47,7 @@ use {
         },
         records::OwnerRecord,
     },
+    join::Joined,
     standby::Pursuit,
     stepdown::StepDown,
     takeover::{Active, Takeover},
@@ -85,6 +87,7 @@ pub struct Machine {
     last_read: ReadId,
     /// When a standby looks at the store next.
     poll_at: Option<Tick>,
+    joined: Joined,
 }
 
 #[derive(Debug)]
@@ -124,6 +127,7 @@ impl Machine {
             term_seen: Term(0),
             last_read: ReadId(0),
             poll_at: None,
+            joined: Joined::default(),
         }
     }
 
@@ -174,6 +178,12 @@ impl Machine {
 
     /// Handles one event. Never blocks, never fails.
     pub fn handle(&mut self, now: Tick, event: Event, out: &mut Vec<Effect>) {
+        let from = out.len();
+        self.handle_one(now, event, out);
+        self.joined.answer(out, from);
+    }
+
+    fn handle_one(&mut self, now: Tick, event: Event, out: &mut Vec<Effect>) {
         if let State::Ended(_) = self.state {
             if let Event::SetIdentity(wish) = event {
                 let kind = RefusedKind::Stopping;
@@ -295,6 +305,9 @@ impl Machine {
     }
 
     fn set_identity(&mut self, now: Tick, wish: SetIdentity, out: &mut Vec<Effect>) {
+        if self.joined.join(&wish) {
+            return;
+        }
         match &self.state {
             State::Standby(_) => self.standby_set_identity(now, wish, out),
             State::Active(_) => self.active_set_identity(now, wish, out),

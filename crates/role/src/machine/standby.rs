@@ -138,6 +138,7 @@ impl Machine {
                 pursuit.request = Some(wish.request);
                 pursuit.why = Why::Operator;
                 pursuit.require_tower |= wish.require_tower;
+                self.joined.lead(wish.request, wish.identity, pursuit.require_tower);
                 return;
             }
             let reason = "this node is about to become active already";
@@ -145,6 +146,7 @@ impl Machine {
             return;
         }
         self.identity = Some(wish.identity);
+        self.joined.lead(wish.request, wish.identity, wish.require_tower || self.config.require_tower);
         self.pursue(now, wish.identity, Some(wish.request), wish.require_tower, Why::Operator, out);
     }
 
