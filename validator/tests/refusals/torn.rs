@@ -31,3 +31,43 @@ fn a_release_log_torn_by_a_kill_is_audited_whole() {
     assert_eq!(report["inputs"][0]["items"].as_u64(), Some(read), "{report}");
     assert!(read > 100, "{read} records of three runs");
 }
+
+/// What a machine forgets that loses power: nothing waited for the ledger's disk. What the promise store holds is durable.
+#[test]
+fn a_machine_that_lost_power_makes_no_slot_twice() {
+    let place = Place::new();
+    let log = place.path("released");
+    let produced = || status(&place)["counters"]["blocks_produced"].as_u64();
+    let own_slots = |skip: usize| -> Vec<u64> {
+        let records = tandem_witness::read_log(&log).unwrap();
+        let shreds = records.iter().skip(skip).filter(|record| record.kind == tandem_witness::RecordKind::Shred);
+        shreds.map(|record| tandem_shred::peek(&record.bytes).unwrap().slot).collect()
+    };
+    let voted = || -> u64 {
+        let shown = place.command("-l @ledger tower show -i @i.json --output json").output().unwrap();
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+        shown["tower"]["lastVote"].as_u64().unwrap()
+    };
+    // In the middle of a slot, as most moments are.
+    let last = (0..10)
+        .find_map(|_| {
+            let mut node = place.run("--release-log @released");
+            node.wait_until("it makes blocks", || produced() > Some(8));
+            drop(node);
+            own_slots(0).into_iter().max().filter(|last| *last > voted())
+        })
+        .expect("a kill in the middle of a slot");
+    let before = tandem_witness::read_log(&log).unwrap().len();
+    // The machine's memory of the block in production goes. (What it had voted for, others would have; here nobody has.)
+    fs::remove_file(place.path("ledger/facts")).unwrap();
+    for slot in voted() + 1..=last {
+        let _never_made = fs::remove_file(place.path(&format!("ledger/slots/0/{slot}.shreds")));
+    }
+    let mut node = place.run("--release-log @released");
+    node.wait_until("it makes blocks again", || produced() > Some(3));
+    drop(node);
+    let again = own_slots(before);
+    assert!(again.iter().all(|slot| *slot > last), "slot {last} was sent, and then {:?}", again.iter().min());
+    let output = place.command("audit @released").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
