@@ -256,6 +256,7 @@ fn the_tools_around_a_running_validator_and_its_etcd() {
         "tower",
         "chain",
         "clock",
+        "features",
         "authorized voter",
         "vote account",
     ] {

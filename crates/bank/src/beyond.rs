@@ -5,7 +5,7 @@
 
 use {
     crate::Bank,
-    agave_feature_set::alpenglow,
+    agave_feature_set::{FEATURE_NAMES, alpenglow},
     solana_account::ReadableAccount,
     solana_feature_gate_interface as feature,
     tandem_types::{Pubkey, Slot},
@@ -25,6 +25,26 @@ pub enum BeyondUs {
     Features(Vec<(Pubkey, Slot)>),
 }
 
+/// A feature account whose rules this version does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignGate {
+    pub id: Pubkey,
+    pub is_alpenglow: bool,
+    /// `None`: it waits, for the next epoch at the soonest. Anybody can make such an account for a key of their own, and the
+    /// cluster activates only what its software knows: waiting alone proves nothing.
+    pub activated_at: Option<Slot>,
+}
+
+impl ForeignGate {
+    /// From an account of the feature program; `None` if this version has the feature, or if it is no feature account.
+    pub fn of(id: &Pubkey, data: &[u8]) -> Option<Self> {
+        let is_alpenglow = [alpenglow::id(), ALPENGLOW_4_4].contains(id);
+        let is_known = FEATURE_NAMES.contains_key(id) && !is_alpenglow;
+        let activated_at = bincode::deserialize::<feature::Feature>(data).ok()?.activated_at;
+        (!is_known).then_some(Self { id: *id, is_alpenglow, activated_at })
+    }
+}
+
 impl Bank {
     /// What in this bank's accounts is beyond this version; `None` if it can follow. Looks at the accounts of the feature
     /// program (some hundreds) and at the places of Alpenglow's own.
@@ -39,14 +59,9 @@ impl Bank {
                 return Some(BeyondUs::Alpenglow { what: "genesis certificate in account", key: certificate });
             }
         }
-        let known = |id: &Pubkey| self.features.active().contains_key(id) || self.features.inactive().contains(id);
         let of_features = self.forks.accounts.owned_by(&feature::id(), &self.ancestors, |_, _| true);
-        let activated = |account| feature::state::from_account(&account).and_then(|feature| feature.activated_at);
-        let mut unknown: Vec<(Pubkey, Slot)> = of_features
-            .into_iter()
-            .filter(|(id, _)| !known(id))
-            .filter_map(|(id, account)| Some((id, activated(account)?)))
-            .collect();
+        let gates = of_features.iter().filter_map(|(id, account)| ForeignGate::of(id, account.data()));
+        let mut unknown: Vec<(Pubkey, Slot)> = gates.filter_map(|gate| Some((gate.id, gate.activated_at?))).collect();
         unknown.sort_by_key(|(id, slot)| (*slot, *id));
         (!unknown.is_empty()).then_some(BeyondUs::Features(unknown))
     }

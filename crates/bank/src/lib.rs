@@ -35,7 +35,7 @@ mod sysvars;
 mod tests;
 
 pub use bank::{Bank, EpochEntry};
-pub use beyond::BeyondUs;
+pub use beyond::{BeyondUs, ForeignGate};
 pub use blockhashes::BlockhashQueue;
 pub use commit::{CommitInfo, TokenBalance, TransactionBalances};
 pub use costs::{BlockCost, PackingFigures};

@@ -81,6 +81,11 @@ pub fn genesis_bank(genesis: &Genesis) -> Result<Arc<Bank>, Failure> {
     }
     bank.set_block_id(slot_zero.block_id);
     bank.freeze();
+    if let Some(beyond) = bank.beyond_us() {
+        return Err(Failure::refused(format!("this version cannot follow the genesis' cluster: {beyond}")).remedy(
+            "see `validator doctor`; a node that goes on without a rule of its cluster votes for a fork of its own",
+        ));
+    }
     bank.forks().record_transactions(true);
     Ok(bank)
 }

@@ -111,6 +111,23 @@ fn another_clusters_genesis_in_a_ledger_that_was_used() {
 }
 
 #[test]
+fn a_cluster_whose_rules_this_version_does_not_have() {
+    let place = Place::new();
+    let feature = tandem_types::Pubkey::new_from_array([7; 32]);
+    let mut genesis = genesis(&place, "ledger");
+    // What the feature program keeps of an activation: some(slot).
+    let account = solana_account::Account {
+        lamports: 1_000_000,
+        data: vec![1, 0, 0, 0, 0, 0, 0, 0, 0],
+        owner: "Feature111111111111111111111111111111111111".parse().unwrap(),
+        ..Default::default()
+    };
+    genesis.config.accounts.insert(feature, account);
+    Genesis::new(genesis.config).unwrap().write(&place.path("ledger")).unwrap();
+    place.refuses("", REFUSED, &["cannot follow", &feature.to_string(), "newer version", "validator doctor"]);
+}
+
+#[test]
 fn no_genesis() {
     let place = Place::new();
     place.refuses("-l @empty", FAILED, &[&name(&place.path("empty")), "no genesis", "genesis.bin", "copy"]);

@@ -1,7 +1,7 @@
 //! What the cluster says: whose the vote account is, who may vote for it, how fresh the tower is, what time it is.
 
 use {
-    super::{Finding, Patient, files::KeysFound, running::Running},
+    super::{Finding, Patient, features, files::KeysFound, running::Running},
     crate::{
         commands::{on_chain, tower::freshness},
         rpc_client::RpcClient,
@@ -56,6 +56,7 @@ pub fn look(
         }
     };
     findings.push(clock(&rpc));
+    findings.push(features::look(&rpc));
     let Some(vote_account) = keys.vote_account else { return };
     match on_chain::ask(&patient.ledger, patient.url, Some(vote_account), None) {
         Ok(state) => {

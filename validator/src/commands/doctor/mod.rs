@@ -3,6 +3,7 @@
 
 mod chain;
 mod etcd;
+mod features;
 mod files;
 mod machine;
 mod promises;
