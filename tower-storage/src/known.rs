@@ -28,6 +28,12 @@ pub struct Known {
 }
 
 impl Known {
+    /// What stays true when the promises are kept somewhere else: the votes that were cast, and the slots that were led.
+    pub fn of_another_store(&self) -> Self {
+        let Self { newest_vote, highest_watermark, .. } = *self;
+        Self { newest_vote, highest_watermark, ..Self::default() }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("invariant: numbers and a text always encode")
     }
@@ -53,7 +59,9 @@ mod tests {
             quarantine: Some("restored".into()),
             accepted: Some(9),
         };
-        assert_eq!(Known::decode(&known.encode()), Ok(known));
+        assert_eq!(Known::decode(&known.encode()), Ok(known.clone()));
+        let elsewhere = known.of_another_store();
+        assert_eq!((elsewhere.newest_vote, elsewhere.store_id, elsewhere.term), (Some(3), None, Term(0)));
         assert!(Known::decode(b"{").is_err() && Known::decode(b"{}").is_err() && Known::decode(b"").is_err());
     }
 }

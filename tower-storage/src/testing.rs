@@ -14,9 +14,9 @@ use {
         time::Duration,
     },
     tandem_role::{
-        kv::{Kv, KvError, Txn, TxnReply},
+        kv::{Kv, KvError, Op, Txn, TxnReply},
         memory::Memory,
-        records::Preference,
+        records::{Nonce, Preference},
     },
     tandem_types::{Hash, InstanceId, Keypair, Pubkey, Signature, Signer, Slot, Term, UnixMillis},
 };
@@ -30,6 +30,8 @@ pub enum Network {
     ReplyLost,
     /// May happen later.
     Late,
+    /// Crosses the quota: it happens and is answered as if nobody knew, and no write is taken any more.
+    NoSpace,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub struct Shared {
     pub always: Option<Network>,
     pub late: Vec<Txn>,
     pub calls: usize,
+    pub full: bool,
 }
 
 #[derive(Clone)]
@@ -49,7 +52,14 @@ pub struct SharedKv(pub Arc<Mutex<Shared>>);
 impl SharedKv {
     pub fn new() -> Self {
         let memory = Memory::new(77);
-        Self(Arc::new(Mutex::new(Shared { memory, plan: VecDeque::new(), always: None, late: Vec::new(), calls: 0 })))
+        Self(Arc::new(Mutex::new(Shared {
+            memory,
+            plan: VecDeque::new(),
+            always: None,
+            late: Vec::new(),
+            calls: 0,
+            full: false,
+        })))
     }
 
     pub fn plan(&self, network: &[Network]) {
@@ -84,11 +94,20 @@ impl Kv for SharedKv {
         shared.calls += 1;
         let endpoint = self.describe();
         let unknown = KvError::Unknown { endpoint: endpoint.clone(), reason: "no reply".into() };
+        let writes = txn.then.iter().any(|op| !matches!(op, Op::Get { .. } | Op::GetPrefix { .. }));
+        if shared.full && writes {
+            return Err(unknown);
+        }
         match shared.always.or_else(|| shared.plan.pop_front()).unwrap_or(Network::Fine) {
             Network::Fine => Ok(shared.memory.apply(txn)),
             Network::Unavailable => Err(KvError::Unavailable { endpoint, reason: "refused".into() }),
             Network::Refused => Err(KvError::Refused { endpoint, reason: "no space".into() }),
             Network::ReplyLost => {
+                shared.memory.apply(txn);
+                Err(unknown)
+            }
+            Network::NoSpace => {
+                shared.full = true;
                 shared.memory.apply(txn);
                 Err(unknown)
             }
@@ -115,6 +134,10 @@ impl Pace for FakePace {
 
     fn pause(&mut self, span: Duration) {
         self.0 += span;
+    }
+
+    fn nonce(&mut self) -> Nonce {
+        Nonce(rand::random())
     }
 }
 

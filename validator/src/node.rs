@@ -398,6 +398,7 @@ fn role_config_of(config: &Config, role: Role) -> role_config::Config {
         intent_deadline: config.roles.intent_deadline,
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
         replay_deadline: Duration::from_secs(2),
+        takeover_deadline: Duration::from_secs(30),
         chain_tower_hold_slots: role_config::CHAIN_TOWER_HOLD_SLOTS,
         standby_poll: Duration::from_secs(1),
         release_poll: Duration::from_millis(25),

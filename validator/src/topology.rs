@@ -97,6 +97,7 @@ pub enum VoteInput {
     },
     /// The tower claimed from the store: look at it and answer the role stage; used from `Activate` on.
     Prepare {
+        term: tandem_types::Term,
         adopted: Box<vote::Adopted>,
     },
     Activate,
@@ -200,6 +201,8 @@ pub enum RoleInput {
     Claimed(Box<tandem_tower_storage::Claim>),
     /// The vote stage looked at the tower to adopt.
     Prepared {
+        /// Of the claim it was asked for: a late answer must not pass for one to a later claim.
+        term: tandem_types::Term,
         last_vote: Option<BlockKey>,
         last_vote_replayed: bool,
         free_from: Slot,

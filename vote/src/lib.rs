@@ -4,6 +4,8 @@
 //! Read first: `voter.rs`, then `choice.rs` and `tower.rs`; cases in `cases.rs`.
 //! Must match: agave core/src/consensus.rs, consensus/fork_choice.rs, replay_stage.rs (v4.2.2), in effect and not in form.
 
+#[cfg(test)]
+mod alone;
 mod choice;
 mod confirm;
 mod decide;

@@ -13,7 +13,7 @@ use {
     crate::{
         kv::Revision,
         protocol::Versioned,
-        records::{OwnerRecord, Preference},
+        records::{Nonce, OwnerRecord, Preference},
     },
     tandem_types::{InstanceId, Pubkey, Term, UnixMillis},
 };
@@ -78,6 +78,7 @@ fn agave_owner(instance: &[u8], term: Term) -> OwnerRecord {
         lease: None,
         preference: Preference::Secondary,
         claimed_at: UnixMillis(u64::from_le_bytes(started)),
+        nonce: Nonce::default(),
     }
 }
 

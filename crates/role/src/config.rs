@@ -52,6 +52,8 @@ pub struct Config {
     /// How long to wait for replay to reach the block of the adopted tower's last vote, before waiting until its
     /// lockouts have passed instead.
     pub replay_deadline: Duration,
+    /// The longest from a claim to the first signature, waits that are there for safety not counted.
+    pub takeover_deadline: Duration,
     /// Without any tower but with votes on chain: do not vote before the tip has moved this far past where it was at
     /// the claim, or past any newer vote that lands meanwhile. See [`CHAIN_TOWER_HOLD_SLOTS`].
     pub chain_tower_hold_slots: u64,

@@ -79,6 +79,12 @@ pub enum Event {
     Recorded {
         slot: Slot,
     },
+    /// A recorded vote went out.
+    VoteReleased,
+    /// A decision was refused, or recorded and could not be signed.
+    VoteUnreleased {
+        reason: String,
+    },
     /// A write of ours was refused: somebody else owns the identity.
     RecordFenced {
         by: String,
@@ -139,6 +145,8 @@ pub struct ChainStatus {
     pub own_vote_in_gossip: Option<Slot>,
     /// The block of the adopted tower's last vote is among the replayed ones.
     pub last_vote_replayed: bool,
+    /// Whether this node could vote at all, as of the current root and epoch.
+    pub candidate: Candidate,
 }
 
 /// What the store says, as far as roles are concerned.
@@ -173,7 +181,7 @@ pub struct SetIdentity {
 }
 
 /// Whether this node could vote at all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Candidate {
     /// Node identity that this node's vote account names; `None`: the vote account does not exist in our root.
     pub vote_account_node: Option<Pubkey>,
@@ -306,6 +314,8 @@ pub enum RefusedKind {
     /// Somebody else votes or speaks for the identity, and does not share our store.
     Twin,
     TakenMeanwhile,
+    /// It took too long from the claim to the first signature.
+    TooLong,
     StoreUnavailable,
     Unresolved,
     Stopping,
@@ -316,7 +326,7 @@ impl RefusedKind {
         match self {
             Self::TowerMissing => ExitStatus::TowerMissing,
             Self::StoreUnavailable => ExitStatus::StoreLost,
-            Self::Unresolved => ExitStatus::TimedOut,
+            Self::Unresolved | Self::TooLong => ExitStatus::TimedOut,
             Self::Twin => ExitStatus::Twin,
             Self::Busy
             | Self::NotCaughtUp

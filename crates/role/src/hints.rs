@@ -14,9 +14,17 @@ pub struct BeatRecord {
     pub beat: u64,
     #[serde(default)]
     pub tip: Slot,
+    /// It signs, or is on its way to it. One that has claimed and still cannot vote after a while is there, and counts for nothing.
+    #[serde(default = "yes")]
+    pub may_vote: bool,
     /// Wall clock of the owner; only for people.
     #[serde(default)]
     pub at: UnixMillis,
+}
+
+/// What a beat of the first version meant.
+fn yes() -> bool {
+    true
 }
 
 /// `failover hold`: no standby promotes itself.

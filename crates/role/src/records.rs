@@ -31,6 +31,10 @@ pub struct OwnerRecord {
     /// Wall clock of the claimant; information only, nothing compares it.
     #[serde(default)]
     pub claimed_at: UnixMillis,
+    /// Drawn for this one attempt, so that a read-back proves whose it was: a process that was cloned or set back with its
+    /// machine has everything else equal. 0 in records of the first version, which nobody takes for their own.
+    #[serde(default)]
+    pub nonce: Nonce,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,7 +49,14 @@ pub enum Preference {
 pub struct WindowRecord {
     pub term: Term,
     pub watermark: Slot,
+    /// See [`OwnerRecord::nonce`].
+    #[serde(default)]
+    pub nonce: Nonce,
 }
+
+/// A random number of one attempt to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Nonce(pub u64);
 
 /// A wish to take over, addressed to the owner of `term_seen`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -164,6 +175,7 @@ mod tests {
             lease: None,
             preference: Preference::Primary,
             claimed_at: UnixMillis(1),
+            nonce: Nonce(7),
         }
     }
 
@@ -184,6 +196,17 @@ mod tests {
         let without_term = text.replace(r#""term":7,"#, "");
         let error = OwnerRecord::decode(without_term.as_bytes()).expect_err("no term, no owner").to_string();
         assert!(error.contains("owner record") && error.contains("term"), "{error}");
+    }
+
+    #[test]
+    fn records_of_the_first_version_are_read_and_nobodys_own() {
+        let first = String::from_utf8(owner().encode()).unwrap().replace(r#","nonce":7"#, "");
+        let read = OwnerRecord::decode(first.as_bytes()).unwrap();
+        assert_eq!((read.term, read.nonce), (Term(7), Nonce(0)));
+        assert_eq!(
+            WindowRecord::decode(br#"{"term":7,"watermark":9}"#),
+            Ok(WindowRecord { term: Term(7), watermark: 9, nonce: Nonce(0) })
+        );
     }
 
     #[test]

@@ -13,7 +13,10 @@ use {
     generator::{Generator, Gn},
     std::{cell::RefCell, time::Duration},
     tandem_identity::SignedVote,
-    tandem_role::kv::{Kv, KvError, Txn, TxnReply},
+    tandem_role::{
+        kv::{Kv, KvError, Txn, TxnReply},
+        records::Nonce,
+    },
     tandem_tower_storage::{LeaderSlotClaim, Pace},
     tandem_types::UnixMillis,
 };
@@ -64,6 +67,8 @@ struct Port {
 
 thread_local! {
     static PORT: RefCell<Port> = RefCell::default();
+    /// Never the same twice; nothing depends on which.
+    static NONCES: RefCell<u64> = const { RefCell::new(0) };
 }
 
 /// Words of stack: a quarter of a megabyte, touched only as far as it is used.
@@ -147,5 +152,12 @@ impl Pace for SimPace {
 
     fn pause(&mut self, span: Duration) {
         ask(Ask::Pause(span));
+    }
+
+    fn nonce(&mut self) -> Nonce {
+        NONCES.with_borrow_mut(|drawn| {
+            *drawn += 1;
+            Nonce(*drawn)
+        })
     }
 }

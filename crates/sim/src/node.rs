@@ -18,7 +18,7 @@ use {
     tandem_role::{
         Config, Machine,
         auto::{AutoConfig, Watchdog},
-        event::{ChainStatus, RequestId},
+        event::{Candidate, ChainStatus, RequestId},
         records::Preference,
     },
     tandem_tower_storage::{Claim, LeaderSlotClaim, StoredTower, Tower},
@@ -243,6 +243,10 @@ impl Life {
             root_needs_us: false,
             own_vote_on_chain: chain.own_landed(self.processed).last_voted_slot(),
             own_vote_in_gossip: Some(self.own_vote_seen).filter(|slot| *slot > 0),
+            candidate: Candidate {
+                vote_account_node: Some(identity_key().pubkey()),
+                authorized_voter_held: self.vault.holds_voter(&identity_key().pubkey()),
+            },
             last_vote_replayed: self.adopted_vote.is_none_or(|block| self.bank_hash(block.slot) == Some(block.hash)),
         }
     }

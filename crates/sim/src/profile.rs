@@ -108,6 +108,7 @@ fn spec(node: usize, auto: bool, two_primaries: bool, sticky: bool, rng: &mut Rn
         intent_deadline: Duration::from_millis(rng.pick(&[300, 1000, 2000])),
         caught_up_slots_max: 8,
         replay_deadline: Duration::from_secs(2),
+        takeover_deadline: Duration::from_secs(30),
         chain_tower_hold_slots: 64,
         standby_poll: Duration::from_secs(1),
         release_poll: Duration::from_millis(50),

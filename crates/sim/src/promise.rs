@@ -15,8 +15,8 @@ use {
         records::{IntentRecord, Preference},
     },
     tandem_tower_storage::{
-        Beater, ClaimError, ClaimRequest, Limits, Opening, Pace, PromiseStore, RecordError, Skipped, StoreError, Tower,
-        VoteDecision, VoteKind, look,
+        Beater, ClaimError, ClaimRequest, Limits, Opening, Pace, PromiseStore, RecordError, SignOfLife, Skipped,
+        StoreError, Tower, VoteDecision, VoteKind, look,
     },
     tandem_types::{Hash, InstanceId, Pubkey, Slot, Tick, mutant::mutant},
     tandem_vote::{Decision, DecisionKind},
@@ -64,7 +64,7 @@ pub fn run(setup: Setup) {
                 fiber::send(Out::Vote(if released { VoteInput::Recorded(id) } else { VoteInput::Refused(id) }));
             }
             PromiseInput::ClaimSlot(slot) => stage.claim_slot(slot),
-            PromiseInput::Beat(count) => stage.beat(count),
+            PromiseInput::Beat { beat, may_vote } => stage.beat(SignOfLife { beat, tip: 0, may_vote }),
             PromiseInput::Look(asked) => stage.look(asked),
             PromiseInput::Store(command) => stage.command(command),
         }
@@ -79,7 +79,9 @@ impl Stage {
         let promised = match store.record(promise_of(decision, &self.setup), &*vault) {
             Ok(promised) => promised,
             Err(error) => {
+                let reason = error.to_string();
                 self.report_record_error(error);
+                role(RoleEvent::VoteUnreleased { reason });
                 return false;
             }
         };
@@ -93,6 +95,9 @@ impl Stage {
             }
             fiber::point("signed");
             fiber::send(Out::Release(Box::new(signed)));
+            role(RoleEvent::VoteReleased);
+        } else {
+            role(RoleEvent::VoteUnreleased { reason: "not signed".into() });
         }
         true
     }
@@ -113,9 +118,9 @@ impl Stage {
         }
     }
 
-    fn beat(&mut self, count: u64) {
+    fn beat(&mut self, sign: SignOfLife) {
         let Some(beater) = &self.beater else { return };
-        match beater.beat(&mut SimKv, ERRAND_DEADLINE, count, 0, fiber::wall_clock()) {
+        match beater.beat(&mut SimKv, ERRAND_DEADLINE, sign, fiber::wall_clock()) {
             // The next one comes soon.
             Ok(()) | Err(Skipped::NoAnswer { .. }) => {}
             Err(Skipped::Fenced { by }) => {

@@ -12,6 +12,7 @@ use {
     tandem_role::{
         auto::Standing,
         event::{Candidate, Effect, Event, NodeIdentity, RequestId, RoleState, SetIdentity, TowerSource},
+        hints::BeatRecord,
         kv::{KvError, TxnReply, WatchEvent},
         records::{IntentRecord, OwnerRecord, Record},
     },
@@ -377,6 +378,7 @@ impl World {
         let now = self.now;
         let keys = self.oracle.keys();
         let (owner, intent) = (keys.owner(), keys.intent());
+        let alive = keys.alive();
         let signs = [keys.alive(), keys.tower(), keys.window()];
         let Some(life) = self.life(node) else { return };
         // A secondary that was not told yet whom it stands by for watches nothing.
@@ -397,6 +399,10 @@ impl World {
                 Err(_) => return,
             },
             WatchEvent::Put(entry) if signs.contains(&entry.key) => {
+                let mute = entry.key == alive && BeatRecord::decode(&entry.value).is_ok_and(|beat| !beat.may_vote);
+                if mute {
+                    return;
+                }
                 if let Some(dog) = &mut life.watchdog {
                     dog.sign(tick, entry.mod_revision);
                 }
@@ -410,12 +416,14 @@ impl World {
 
     pub fn beat(&mut self, node: usize) {
         self.node_after(400 * MS, node, What::Beat);
+        let now = self.now;
         let Some(life) = self.life(node) else { return };
         // From the claim on: an owner that waits for its hold to pass must not look dead.
         if life.machine.term().is_some() {
             life.beats += 1;
             let count = life.beats;
-            self.post(node, What::Promise(PromiseInput::Beat(count)));
+            let may_vote = life.machine.may_vote(life.tick(now));
+            self.post(node, What::Promise(PromiseInput::Beat { beat: count, may_vote }));
         }
     }
 

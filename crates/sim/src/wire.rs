@@ -16,7 +16,10 @@ use {
 pub enum PromiseInput {
     Vote(Box<Decision>),
     ClaimSlot(Slot),
-    Beat(u64),
+    Beat {
+        beat: u64,
+        may_vote: bool,
+    },
     /// The watchdog's look at the owner, with the moment it was asked for.
     Look(Tick),
     Store(StoreCommand),

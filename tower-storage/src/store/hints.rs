@@ -23,6 +23,15 @@ pub struct Beater {
     fence: Fence,
 }
 
+/// What an owner says of itself with each beat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignOfLife {
+    /// Changes each time, so that a watch sees it.
+    pub beat: u64,
+    pub tip: Slot,
+    pub may_vote: bool,
+}
+
 /// Why a beat was not taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Skipped {
@@ -42,15 +51,9 @@ impl Beater {
     }
 
     /// Tried once.
-    pub fn beat(
-        &self,
-        kv: &mut dyn Kv,
-        deadline: Duration,
-        beat: u64,
-        tip: Slot,
-        at: UnixMillis,
-    ) -> Result<(), Skipped> {
-        let record = BeatRecord { term: self.fence.term, beat, tip, at };
+    pub fn beat(&self, kv: &mut dyn Kv, deadline: Duration, sign: SignOfLife, at: UnixMillis) -> Result<(), Skipped> {
+        let SignOfLife { beat, tip, may_vote } = sign;
+        let record = BeatRecord { term: self.fence.term, beat, tip, may_vote, at };
         once(kv, Beat::new(&self.keys, self.fence, &record), deadline).map_err(|skipped| match skipped {
             Once::Fault(Fault::Fenced { owner }) => Skipped::Fenced { by: describe_owner(owner.as_deref()) },
             Once::Fault(fault @ Fault::Quarantined(_)) => Skipped::NoAnswer { reason: fault.to_string() },

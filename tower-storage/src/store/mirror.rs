@@ -123,7 +123,10 @@ fn leader_slots_and_beats_are_fenced_by_agave_too() {
     let kv = SharedKv::new();
     let mut ours = mirrored(&kv, 1);
     let claim = take(&mut ours);
-    let beat = |number| claim.beater.beat(&mut kv.clone(), Duration::from_millis(500), number, 7, UnixMillis(9));
+    let beat = |number| {
+        let sign = SignOfLife { beat: number, tip: 7, may_vote: true };
+        claim.beater.beat(&mut kv.clone(), Duration::from_millis(500), sign, UnixMillis(9))
+    };
     ours.claim_leader_slot(4).map(drop).expect("ours");
     beat(1).expect("alive");
     Agave::started(7).acquire(&kv);

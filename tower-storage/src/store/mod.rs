@@ -13,10 +13,12 @@ mod promise;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod resolve_tests;
+#[cfg(test)]
 mod tests;
 
 pub use {
-    hints::{Beater, Skipped, announce, look},
+    hints::{Beater, SignOfLife, Skipped, announce, look},
     promise::{LeaderSlotClaim, Promised},
 };
 
@@ -301,7 +303,8 @@ impl PromiseStore {
             return Err(ClaimError::TowerMissing { identity: self.identity });
         }
         self.tenure = Err("a new claim is being made".into());
-        let claim = protocol::Claim::new(&self.keys, self.protocol_request(request));
+        let request = self.protocol_request(request);
+        let claim = protocol::Claim::new(&self.keys, request);
         let (owner, log) = claim.records();
         match self.drive(claim) {
             Ok(ClaimOutcome::Claimed(claimed)) => self.take_over(*claimed, owner, log),
@@ -494,6 +497,15 @@ impl PromiseStore {
                 Ok(Step::Again(source)) => source,
                 Err(fault) => return Err(Ended::Fault(fault)),
             };
+            if flight.unresolved() {
+                let left = until.saturating_sub(self.pace.now());
+                let answer = self.kv.txn(&flight.read_back(), self.limits.call_deadline.min(left));
+                match flight.handle_read_back(&mut self.knowledge, answer) {
+                    Ok(Some(output)) => return Ok(output),
+                    Ok(None) => {}
+                    Err(fault) => return Err(Ended::Fault(fault)),
+                }
+            }
             if self.pace.now() + pause >= until {
                 return Err(Ended::TimedOut { unresolved: flight.unresolved(), source });
             }
@@ -573,7 +585,7 @@ impl PromiseStore {
         }
     }
 
-    fn protocol_request(&self, request: ClaimRequest) -> protocol::ClaimRequest {
+    fn protocol_request(&mut self, request: ClaimRequest) -> protocol::ClaimRequest {
         protocol::ClaimRequest {
             owner_revision: request.owner_revision,
             term_seen: request.term_seen,
@@ -587,6 +599,7 @@ impl PromiseStore {
             reason: request.reason,
             claimed_at: request.claimed_at,
             lease: None,
+            nonce: self.pace.nonce(),
         }
     }
 }

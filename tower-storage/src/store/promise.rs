@@ -108,7 +108,8 @@ impl PromiseStore {
     pub fn claim_leader_slot(&mut self, slot: Slot) -> Result<LeaderSlotClaim, RecordError> {
         let identity = self.identity;
         let held = self.tenure()?.held;
-        let Some(write) = ClaimLeaderSlot::new(&self.keys, &held, slot) else {
+        let nonce = self.pace.nonce();
+        let Some(write) = ClaimLeaderSlot::new(&self.keys, &held, slot, nonce) else {
             let watermark = held.watermark.unwrap_or(0);
             return Err(RecordError::SlotNotAboveWatermark { slot, watermark });
         };

@@ -58,7 +58,8 @@ fn a_vote_is_promised_after_it_is_in_the_store() {
 
     let slot = store.claim_leader_slot(40).unwrap();
     assert_eq!((slot.slot(), slot.term(), *slot.identity()), (40, Term(1), TestSigner::new().identity()));
-    assert_eq!(open(&kv, 2).read().unwrap().window, Some(WindowRecord { term: Term(1), watermark: 40 }));
+    let window = open(&kv, 2).read().unwrap().window.unwrap();
+    assert_eq!((window.term, window.watermark), (Term(1), 40));
     for again in [40, 39, 0] {
         let refused = store.claim_leader_slot(again);
         assert_eq!(refused, Err(RecordError::SlotNotAboveWatermark { slot: again, watermark: 40 }));
@@ -311,6 +312,17 @@ fn somebody_elses_tower_is_not_believed() {
 }
 
 #[test]
+fn a_wish_that_cannot_be_read_is_no_wish_and_no_reason_for_distrust() {
+    let kv = SharedKv::new();
+    let mut store = owner(&kv, 1, &[1]);
+    let key = Keys::new(&Hash::default(), &TestSigner::new().identity()).intent();
+    let put = Txn { then: vec![Op::Put { key, value: b"junk".to_vec() }], ..Txn::default() };
+    kv.0.lock().unwrap().memory.apply(&put);
+    assert_eq!(store.read().unwrap().intent, None);
+    assert!(record(&mut store, 2).is_ok());
+}
+
+#[test]
 fn a_claim_that_finds_a_bad_tower_gives_the_identity_back() {
     let kv = SharedKv::new();
     owner(&kv, 1, &[1]).release(UnixMillis(0)).unwrap();
@@ -444,7 +456,22 @@ fn on_disk_and_back_and_out_to_agave() {
 const DEADLINE: Duration = Duration::from_millis(500);
 
 fn beat(claim: &Claim, kv: &SharedKv, number: u64) -> Result<(), Skipped> {
-    claim.beater.beat(&mut kv.clone(), DEADLINE, number, 7, UnixMillis(9))
+    let sign = SignOfLife { beat: number, tip: 7, may_vote: true };
+    claim.beater.beat(&mut kv.clone(), DEADLINE, sign, UnixMillis(9))
+}
+
+#[test]
+fn the_beat_of_an_owner_that_cannot_vote_is_no_sign_of_life() {
+    let kv = SharedKv::new();
+    let mut store = open(&kv, 1);
+    let claimed = claim(&mut store);
+    let before = open(&kv, 2).pulse().unwrap();
+    let sign = SignOfLife { beat: 1, tip: 7, may_vote: false };
+    claimed.beater.beat(&mut kv.clone(), DEADLINE, sign, UnixMillis(9)).unwrap();
+    let mute = open(&kv, 2).pulse().unwrap();
+    assert!(mute.newest_sign == before.newest_sign && mute.beat.is_some_and(|beat| !beat.value.may_vote));
+    beat(&claimed, &kv, 2).unwrap();
+    assert!(open(&kv, 2).pulse().unwrap().newest_sign > before.newest_sign);
 }
 
 #[test]

@@ -18,6 +18,14 @@ pub enum Kind {
     Etcd,
 }
 
+/// Whether the store is another than that of the last run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    None,
+    /// Its id and revisions say nothing about this one; its votes do.
+    OtherKind,
+}
+
 impl Kind {
     fn name(self) -> &'static str {
         match self {
@@ -29,7 +37,7 @@ impl Kind {
 
 /// To be called before the identity's store is opened. From etcd to a folder only when the operator has said so (`--leave-etcd`). The
 /// caller holds the ledger's lock.
-pub fn check(ledger: &Path, identity: &Pubkey, kind: Kind, leave_etcd: bool) -> Result<(), Failure> {
+pub fn check(ledger: &Path, identity: &Pubkey, kind: Kind, leave_etcd: bool) -> Result<Change, Failure> {
     let path = file_of(ledger);
     let mut known = match fs::read_to_string(&path) {
         Ok(text) => parse(&text),
@@ -43,8 +51,9 @@ pub fn check(ledger: &Path, identity: &Pubkey, kind: Kind, leave_etcd: bool) -> 
     let name = identity.to_string();
     let last = known.get(&name).map(String::as_str);
     if last == Some(kind.name()) {
-        return Ok(());
+        return Ok(Change::None);
     }
+    let change = if last.is_some() { Change::OtherKind } else { Change::None };
     if kind == Kind::File && last.is_some() && !leave_etcd {
         return Err(Failure::refused(format!(
             "identity {identity} was last used with an etcd tower store in this ledger folder, and now the tower store is a file: \
@@ -57,7 +66,8 @@ pub fn check(ledger: &Path, identity: &Pubkey, kind: Kind, leave_etcd: bool) -> 
     }
     known.insert(name, kind.name().to_owned());
     let text: String = known.iter().map(|(identity, kind)| format!("{identity} {kind}\n")).collect();
-    write_durably(&path, text.as_bytes()).map_err(|error| Failure::caused(Status::Failed, &error))
+    write_durably(&path, text.as_bytes()).map_err(|error| Failure::caused(Status::Failed, &error))?;
+    Ok(change)
 }
 
 fn file_of(ledger: &Path) -> PathBuf {
@@ -86,7 +96,8 @@ mod tests {
         let check = |identity, kind, leave| check(folder.path(), identity, kind, leave);
         check(&other, Kind::File, false).expect("nothing is known");
         check(&identity, Kind::File, false).expect("nothing is known");
-        check(&identity, Kind::Etcd, false).expect("a store that fences is always allowed");
+        let change = check(&identity, Kind::Etcd, false).expect("a store that fences is always allowed");
+        assert_eq!(change, Change::OtherKind);
         check(&identity, Kind::Etcd, false).expect("the same again");
         let refused = check(&identity, Kind::File, false).expect_err("the flags were forgotten");
         assert_eq!(refused.status, Status::Refused);
@@ -94,8 +105,8 @@ mod tests {
         assert!(text.contains("--tower-storage etcd") && text.contains("--leave-etcd"), "{text}");
         check(&identity, Kind::File, false).expect_err("asking twice changes nothing");
         check(&other, Kind::File, false).expect("another identity's store is another matter");
-        check(&identity, Kind::File, true).expect("told so");
-        check(&identity, Kind::File, false).expect("and once is enough");
+        assert_eq!(check(&identity, Kind::File, true).expect("told so"), Change::OtherKind);
+        assert_eq!(check(&identity, Kind::File, false).expect("and once is enough"), Change::None);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Store {
                 Store::File(_) => last_store::Kind::File,
                 Store::Etcd { .. } => last_store::Kind::Etcd,
             };
-            last_store::check(&ledger, identity, kind, leave_etcd)?;
+            let change = last_store::check(&ledger, identity, kind, leave_etcd)?;
             let kv: Box<dyn Kv> = match &place {
                 Store::File(folder) => {
                     let mut kv = FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?;
@@ -116,7 +116,10 @@ impl Store {
             }
             let (known, memory) = memory::open(&ledger, identity)?;
             if let Some(known) = &known {
-                store.remember(known);
+                match change {
+                    last_store::Change::None => store.remember(known),
+                    last_store::Change::OtherKind => store.remember(&known.of_another_store()),
+                }
             }
             match store.read() {
                 // At first sight: what is there is not what this software writes.

@@ -12,7 +12,7 @@ use {
     tandem_role::{
         Keys,
         event::Event,
-        hints::HoldRecord,
+        hints::{BeatRecord, HoldRecord},
         kv::WatchEvent,
         records::{IntentRecord, OwnerRecord, Record},
     },
@@ -29,6 +29,7 @@ pub fn spawn(kv: &EtcdKv, keys: &Keys, role: Tx<RoleInput>) -> Result<(), Failur
 fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>) -> Result<(), Failure> {
     let agave = keys.agave().map(|agave| agave.instance.clone());
     let (owner, intent, hold) = (keys.owner(), keys.intent(), keys.hold());
+    let alive = keys.alive();
     let signs = [keys.alive(), keys.tower(), keys.window()];
     thread::Builder::new()
         .name("watch".into())
@@ -36,7 +37,10 @@ fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>) -> Res
             for event in events {
                 if let WatchEvent::Put(entry) = &event {
                     let revision = entry.mod_revision;
-                    let failover = if signs.contains(&entry.key) {
+                    let is_mute = || BeatRecord::decode(&entry.value).is_ok_and(|beat| !beat.may_vote);
+                    let failover = if entry.key == alive && is_mute() {
+                        None
+                    } else if signs.contains(&entry.key) {
                         Some(FailoverInput::Sign(revision))
                     } else if entry.key == hold {
                         let hold = HoldRecord::decode(&entry.value).unwrap_or_else(|_| HoldRecord::unreadable());

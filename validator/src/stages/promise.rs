@@ -123,7 +123,12 @@ impl PromiseStage {
         let promised = match store.record(promise_of(decision, identity, vote_account), &*self.shared.views.vault) {
             Ok(promised) => promised,
             Err(error) => {
+                let reason = error.to_string();
                 self.report_record_error(error)?;
+                // Where the store itself was the reason, that has been told, and there is no owner any more.
+                if self.permit.is_some() {
+                    self.role(RoleEvent::VoteUnreleased { reason })?;
+                }
                 return Ok(false);
             }
         };
@@ -132,6 +137,8 @@ impl PromiseStage {
         self.role(RoleEvent::Recorded { slot })?;
         let Some(voter) = self.authorized_voter(&vote_account, slot) else {
             tracing::error!(slot, "the vote account has no authorized voter for this epoch: the vote is not sent");
+            let reason = "the vote account has no authorized voter for this epoch".to_owned();
+            self.role(RoleEvent::VoteUnreleased { reason })?;
             return Ok(true);
         };
         let Some(permit) = &self.permit else { return Ok(true) };
@@ -139,11 +146,15 @@ impl PromiseStage {
         match self.shared.views.vault.sign_vote(promised, permit, &voter) {
             Ok(signed) => {
                 self.release(signed)?;
+                self.role(RoleEvent::VoteReleased)?;
                 if let Some(frozen_at) = frozen_at {
                     self.shared.views.vote_path.add(self.shared.clock.now().since(frozen_at), record);
                 }
             }
-            Err(refusal) => tracing::warn!(slot, "vote recorded but not signed: {refusal}"),
+            Err(refusal) => {
+                tracing::warn!(slot, "vote recorded but not signed: {refusal}");
+                self.role(RoleEvent::VoteUnreleased { reason: refusal.to_string() })?;
+            }
         }
         Ok(true)
     }

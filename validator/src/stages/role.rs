@@ -29,7 +29,7 @@ use {
         machine::Machine,
     },
     tandem_tower_storage::Claim,
-    tandem_types::{BlockKey, Keypair, Pubkey, Signer, Tick},
+    tandem_types::{BlockKey, Keypair, Pubkey, Signer, Term, Tick},
     tokio::sync::oneshot,
 };
 
@@ -123,7 +123,10 @@ impl RoleStage {
                 self.claim = Some(*claim);
                 Event::ClaimDone(Box::new(facts))
             }
-            RoleInput::Prepared { last_vote, last_vote_replayed, free_from } => {
+            RoleInput::Prepared { term, last_vote, last_vote_replayed, free_from } => {
+                if self.machine.term() != Some(term) {
+                    return Ok(());
+                }
                 self.adopted_vote = last_vote;
                 Event::TowerAdopted { last_vote: last_vote.map(|block| block.slot), last_vote_replayed, free_from }
             }
@@ -217,9 +220,9 @@ impl RoleStage {
                 let slot = self.shared.views.chain.load().processed.slot();
                 self.store(StoreCommand::Claim { owner_revision, term_seen, previous_host, reason, slot })?;
             }
-            Effect::Adopt { term: _, source } => {
+            Effect::Adopt { term, source } => {
                 self.stopwatch.mark("claim");
-                return self.adopt(source);
+                return self.adopt(term, source);
             }
             Effect::Unlock { term, watermark: _ } => self.unlock(term)?,
             Effect::HaltLead { abandon } => {
@@ -254,7 +257,7 @@ impl RoleStage {
     }
 
     /// The claimed tower, as the voter takes it.
-    fn adopt(&mut self, source: TowerSource) -> Result<Option<Event>, Failure> {
+    fn adopt(&mut self, term: Term, source: TowerSource) -> Result<Option<Event>, Failure> {
         let claimed = self.claim.as_ref().and_then(|claim| claim.tower.as_ref());
         let bank = self.shared.views.chain.load().processed.clone();
         let root = self.shared.views.root.load(std::sync::atomic::Ordering::Relaxed);
@@ -276,7 +279,7 @@ impl RoleStage {
             }
         };
         let adopted = Box::new(adopted);
-        self.shared.writers.vote.send(VoteInput::Prepare { adopted }).map_err(stopping)?;
+        self.shared.writers.vote.send(VoteInput::Prepare { term, adopted }).map_err(stopping)?;
         Ok(None)
     }
 

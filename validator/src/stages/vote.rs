@@ -18,7 +18,7 @@ use {
     tandem_env::{Rx, wall_clock},
     tandem_role::event::Event as RoleEvent,
     tandem_rpc::{ChainEvent, ChainView},
-    tandem_types::{BlockKey, Pubkey, Slot, Tick},
+    tandem_types::{BlockKey, Pubkey, Slot, Term, Tick},
     tandem_vote::{Adopted, DecisionKind, Effect, Event, FrozenBlock, Now, Quarantine, Voter},
 };
 
@@ -38,6 +38,9 @@ pub struct VoteStage {
 }
 
 const FROZEN_SLOTS_KEPT: u64 = 64;
+/// A vote of ours so far ahead of the root was never cast by a validator (agave: MAX_VOTE_SLOT_DISTANCE_FROM_ROOT); to believe it would
+/// make every store look too old for ever.
+const OWN_VOTE_DISTANCE_MAX: u64 = 50_000;
 
 impl VoteStage {
     /// `root` is frozen: the genesis block, or the ledger's root.
@@ -73,7 +76,8 @@ impl VoteStage {
             }
             VoteInput::SeenVotes(votes) => {
                 for (vote_account, block) in votes {
-                    if Some(vote_account) == self.vote_account {
+                    let sane = block.slot <= self.voter.view().root.slot.saturating_add(OWN_VOTE_DISTANCE_MAX);
+                    if Some(vote_account) == self.vote_account && sane {
                         self.shared.views.own_vote_seen.fetch_max(block.slot, Relaxed);
                     }
                     self.voter.handle(now, Event::GossipVote { vote_account, block }, &mut self.effects);
@@ -87,8 +91,8 @@ impl VoteStage {
             VoteInput::DuplicateSlot(slot) => Event::DuplicateSlot(slot),
             VoteInput::Recorded { id } => Event::Recorded { id },
             VoteInput::Refused { id } => Event::Refused { id },
-            VoteInput::Prepare { adopted } => {
-                self.prepare(*adopted)?;
+            VoteInput::Prepare { term, adopted } => {
+                self.prepare(term, *adopted)?;
                 return Ok(());
             }
             VoteInput::Activate => match self.prepared.take() {
@@ -105,12 +109,12 @@ impl VoteStage {
     }
 
     /// Tells the role stage what it needs to know of a tower before it is used.
-    fn prepare(&mut self, adopted: Adopted) -> Result<(), Failure> {
+    fn prepare(&mut self, term: Term, adopted: Adopted) -> Result<(), Failure> {
         let last_vote = adopted.last_vote.map(|last| last.block);
         let last_vote_replayed = last_vote.is_none_or(|block| self.banks.contains_key(&block));
         let free_from = self.voter.free_from(&adopted);
         self.prepared = Some(adopted);
-        self.send_role(RoleInput::Prepared { last_vote, last_vote_replayed, free_from })
+        self.send_role(RoleInput::Prepared { term, last_vote, last_vote_replayed, free_from })
     }
 
     fn perform(&mut self, effect: Effect) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use {
     super::*,
     crate::{
         protocol::Versioned,
-        records::{OwnerRecord, Preference},
+        records::{Nonce, OwnerRecord, Preference},
     },
     tandem_types::{InstanceId, UnixMillis},
 };
@@ -38,6 +38,7 @@ fn pulse(term: u64, released: bool, newest_sign: Revision) -> Pulse {
         lease: None,
         preference: Preference::Primary,
         claimed_at: UnixMillis(0),
+        nonce: Nonce::default(),
     };
     let owner = Some(Versioned { value: owner, mod_revision: 10 });
     Pulse { owner, newest_sign, ..Pulse::default() }

@@ -8,7 +8,7 @@ use {
             Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, ReadId, RequestId,
             SetIdentity, StoreCall, StoreFacts,
         },
-        records::{IntentRecord, OwnerRecord, Preference},
+        records::{IntentRecord, Nonce, OwnerRecord, Preference},
     },
     std::{
         collections::{BTreeMap, BTreeSet},
@@ -176,6 +176,7 @@ impl<'a> Words<'a> {
             lease: None,
             preference: if rest.contains(&"secondary") { Preference::Secondary } else { Preference::Primary },
             claimed_at: UnixMillis(0),
+            nonce: Nonce::default(),
         })
     }
 
@@ -268,6 +269,7 @@ impl Harness {
                 own_vote_on_chain: words.number("vote"),
                 own_vote_in_gossip: words.number("gossip"),
                 last_vote_replayed: words.has("replayed"),
+                candidate: candidate(words),
             }),
             "store" => Event::StoreRead { read: self.read, facts: Box::new(words.facts()) },
             "stale-store" => Event::StoreRead { read: ReadId(0), facts: Box::new(words.facts()) },
@@ -321,6 +323,8 @@ impl Harness {
                 _ => NodeIdentity::Standby,
             }),
             "recorded" => Event::Recorded { slot: words.number("slot").expect("a slot") },
+            "vote-out" => Event::VoteReleased,
+            "vote-not-out" => Event::VoteUnreleased { reason: "no key".into() },
             "fenced" => Event::RecordFenced { by: "term 9 belongs to beta".into() },
             "record-timeout" => Event::RecordTimeout { reason: "5 s".into() },
             "leader-slot-done" => Event::LeaderSlotDone,
@@ -371,6 +375,7 @@ fn machine(words: &Words) -> Machine {
         intent_deadline: Duration::from_millis(if words.has("unasked") { 0 } else { 2000 }),
         caught_up_slots_max: 8,
         replay_deadline: Duration::from_millis(10_000),
+        takeover_deadline: Duration::from_millis(30_000),
         chain_tower_hold_slots: CHAIN_TOWER_HOLD_SLOTS,
         standby_poll: Duration::from_millis(5000),
         release_poll: Duration::from_millis(100),

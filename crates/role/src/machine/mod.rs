@@ -20,6 +20,7 @@
 //! * LOCKED: the keys are locked. Only then is the identity given back: the order the other way round would leave a
 //!   moment in which two machines could sign. When the fence was lost we come here at once.
 
+mod fitness;
 mod join;
 mod plan;
 mod standby;
@@ -31,6 +32,8 @@ mod twin;
 mod case_text;
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod fitness_cases;
 #[cfg(test)]
 mod trust_cases;
 #[cfg(test)]
@@ -67,6 +70,8 @@ pub struct Machine {
     /// A configured primary claims by itself once in its life: after it has lost or given the identity, only an
     /// operator makes it active again, or two machines would play ping-pong.
     claims_by_itself: bool,
+    /// Why it did not claim, as was said last.
+    objected: Option<String>,
     /// Not before this, after an attempt that failed.
     claims_after: Tick,
     /// Earlier runs of this node, which ended: it holds the lock that they held.
@@ -85,6 +90,8 @@ pub struct Machine {
     tower_seen: Option<Slot>,
     term_seen: Term,
     last_read: ReadId,
+    /// The newest vote that was known when that was asked: the answer must not be older.
+    read_floor: Option<Slot>,
     /// When a standby looks at the store next.
     poll_at: Option<Tick>,
     joined: Joined,
@@ -116,6 +123,7 @@ impl Machine {
             state: State::Standby(None),
             chain: ChainStatus::default(),
             claims_by_itself,
+            objected: None,
             claims_after: Tick::ZERO,
             dead_runs: Vec::new(),
             last_takeover: None,
@@ -126,6 +134,7 @@ impl Machine {
             tower_seen: None,
             term_seen: Term(0),
             last_read: ReadId(0),
+            read_floor: None,
             poll_at: None,
             joined: Joined::default(),
         }
@@ -198,7 +207,10 @@ impl Machine {
                 self.takeover_chain(now, out);
             }
             Event::StoreRead { read, facts } => {
-                self.quarantine = None;
+                if read == self.last_read {
+                    // A standby finds it out before somebody needs it.
+                    self.quarantine = self.doubt(facts.has_tower, facts.tower_last_vote, self.read_floor);
+                }
                 self.learn(&facts);
                 self.standby_read(now, read, &facts, out);
                 self.active_read(now, &facts, out);
@@ -217,7 +229,10 @@ impl Machine {
                 self.standby_owner_changed(now, owner.as_deref(), out);
                 self.owner_changed(now, owner.as_deref(), out);
             }
-            Event::IntentSeen(intent) => self.active_intent(now, &intent, out),
+            Event::IntentSeen(intent) => {
+                self.takeover_intent(now, &intent, out);
+                self.active_intent(now, &intent, out);
+            }
             Event::IntentWritten => self.standby_intent_written(now, out),
             Event::SetIdentity(wish) => self.set_identity(now, wish, out),
             Event::Promote { term, candidate } => self.promote(now, term, &candidate, out),
@@ -236,6 +251,8 @@ impl Machine {
                 self.stepdown_switched(now, to, out);
             }
             Event::Recorded { slot } => self.recorded(slot),
+            Event::VoteReleased => self.released_vote(),
+            Event::VoteUnreleased { reason } => self.unreleased_vote(now, &reason, out),
             Event::RecordFenced { by } => self.fence_lost(now, &by, out),
             Event::RecordTimeout { reason } => self.store_lost(now, &reason, out),
             Event::LeaderSlotDone => self.leader_slot_done(now, out),
@@ -258,9 +275,10 @@ impl Machine {
         match &self.state {
             State::Standby(Some(pursuit)) => pursuit.next_deadline(),
             State::Standby(None) => self.poll_at,
+            State::Acquired(takeover) => Some(takeover.give_up_at),
             State::Recovered(takeover) => takeover.next_deadline(),
             State::HaltLead(down) | State::HaltVote(down) => down.deadline,
-            State::Acquired(_) | State::CaughtUp(_) | State::Active(_) | State::Locked(_) | State::Ended(_) => None,
+            State::CaughtUp(_) | State::Active(_) | State::Locked(_) | State::Ended(_) => None,
         }
     }
 
@@ -294,6 +312,7 @@ impl Machine {
 
     fn read_store(&mut self, out: &mut Vec<Effect>) -> ReadId {
         self.last_read = ReadId(self.last_read.0 + 1);
+        self.read_floor = self.newest_known_vote();
         out.push(Effect::ReadStore { read: self.last_read });
         self.last_read
     }
@@ -305,6 +324,8 @@ impl Machine {
     }
 
     fn set_identity(&mut self, now: Tick, wish: SetIdentity, out: &mut Vec<Effect>) {
+        // The key comes with the wish, and the chain is looked at now and then only.
+        self.chain.candidate = wish.candidate;
         if self.joined.join(&wish) {
             return;
         }

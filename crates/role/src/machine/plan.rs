@@ -72,12 +72,14 @@ impl Machine {
 
     /// `identity`: the one to become.
     pub fn plan(&self, identity: &Pubkey, candidate: &Candidate, facts: &StoreFacts) -> Plan {
+        let in_store = self.objection_in_store(facts, self.config.require_tower, self.newest_known_vote());
+        let is_told = in_store.as_ref().is_some_and(|objection| objection.kind == RefusedKind::Quarantined);
         let refused = self
             .not_now()
             .into_iter()
             .chain(self.admissible(identity, candidate).err())
-            .chain(self.distrust())
-            .chain(self.objection_in_store(facts, self.config.require_tower, self.newest_known_vote()))
+            .chain(self.distrust().filter(|_| !is_told))
+            .chain(in_store)
             .map(|objection| (objection.kind, objection.reason, objection.remedy))
             .collect();
         Plan { steps: self.steps(facts), refused }

@@ -87,6 +87,11 @@ impl Pursuit {
         ms
     }
 
+    /// Nobody asked for it, and nobody will ask again.
+    pub fn is_restart(&self) -> bool {
+        self.why == Why::Restart
+    }
+
     pub fn reason(&self) -> &'static str {
         match self.why {
             Why::Operator => "set-identity",
@@ -150,8 +155,18 @@ impl Machine {
         self.pursue(now, wish.identity, Some(wish.request), wish.require_tower, Why::Operator, out);
     }
 
+    /// Why a claim that nobody asked for is not made; said once.
+    fn object(&mut self, objection: &Objection, out: &mut Vec<Effect>) {
+        let why = format!("{}; {}", objection.reason, objection.remedy);
+        if objection.kind != RefusedKind::NotCaughtUp && self.objected.as_ref() != Some(&why) {
+            self.objected = Some(why.clone());
+            self.enter(State::Standby(None), &why, out);
+        }
+    }
+
     /// The watchdog found the owner of `term` dead. Nobody is asked to let go, and nobody is answered.
     pub(super) fn promote(&mut self, now: Tick, term: Term, candidate: &Candidate, out: &mut Vec<Effect>) {
+        self.chain.candidate = *candidate;
         let (State::Standby(None), Some(identity)) = (&self.state, self.identity) else { return };
         match self.admissible(&identity, candidate) {
             Ok(()) => self.pursue(now, identity, None, false, Why::Automatic(term), out),
@@ -239,6 +254,10 @@ impl Machine {
         let State::Standby(None) = self.state else { return };
         let Some(identity) = self.identity else { return };
         if self.claims_by_itself && self.caught_up() && now >= self.claims_after {
+            if let Err(objection) = self.admissible(&identity, &self.chain.candidate) {
+                self.object(&objection, out);
+                return;
+            }
             self.pursue(now, identity, None, false, Why::Restart, out);
         } else if self.poll_at.is_none() {
             self.poll_at = Some(now + self.config.standby_poll);
@@ -317,6 +336,10 @@ impl Machine {
                 (false, _) => return,
             };
             if let (true, Some(identity)) = (ours, self.identity) {
+                if let Err(objection) = self.admissible(&identity, &self.chain.candidate) {
+                    self.object(&objection, out);
+                    return;
+                }
                 self.pursue(now, identity, None, false, why, out);
             }
             return;
@@ -485,6 +508,11 @@ impl Machine {
         ))
     }
 
+    /// Why what was read cannot be the identity's own newest store.
+    pub(super) fn doubt(&self, has_tower: bool, last_vote: Option<Slot>, floor: Option<Slot>) -> Option<String> {
+        self.unexpected_void(has_tower, floor).or_else(|| self.older_than_known(has_tower, last_vote, floor))
+    }
+
     /// No tower, and yet the identity has voted: a new store, a lost one, or a wrong one. A person knows which.
     pub(super) fn unexpected_void(&self, has_tower: bool, voted: Option<Slot>) -> Option<String> {
         let voted = voted?;
@@ -529,7 +557,14 @@ impl Machine {
         }
     }
 
+    /// Whatever set it off, nothing is claimed that could not be used: things may have changed while we waited.
     fn claim(&mut self, now: Tick, facts: &StoreFacts, out: &mut Vec<Effect>) {
+        if let State::Standby(Some(pursuit)) = &self.state
+            && let Err(objection) = self.admissible(&pursuit.identity, &self.chain.candidate)
+        {
+            self.refuse_pursuit(now, objection, out);
+            return;
+        }
         let floor = self.newest_known_vote();
         let State::Standby(Some(pursuit)) = &mut self.state else { return };
         if let Step::Waiting { .. } = pursuit.step {
@@ -652,6 +687,7 @@ impl Machine {
             | RefusedKind::TowerMissing
             | RefusedKind::Twin
             | RefusedKind::TakenMeanwhile
+            | RefusedKind::TooLong
             | RefusedKind::StoreUnavailable
             | RefusedKind::Unresolved
             | RefusedKind::Stopping => self.enter(State::Standby(None), &why, out),

@@ -83,7 +83,20 @@ impl StepDown {
 
 /// What to do about a claim that was given back unused.
 fn remedy_of(kind: RefusedKind) -> &'static str {
-    if kind == RefusedKind::Twin { super::twin::REMEDY } else { super::standby::RECOVER }
+    match kind {
+        RefusedKind::Twin => super::twin::REMEDY,
+        RefusedKind::TooLong => "wait until `catchup` reports 0 and ask again; what was claimed was given back",
+        RefusedKind::TakenMeanwhile => "look at `failover status` before you ask again",
+        RefusedKind::Busy
+        | RefusedKind::NotCaughtUp
+        | RefusedKind::WrongVoteAccount
+        | RefusedKind::NoAuthorizedVoter
+        | RefusedKind::TowerMissing
+        | RefusedKind::Quarantined
+        | RefusedKind::StoreUnavailable
+        | RefusedKind::Unresolved
+        | RefusedKind::Stopping => super::standby::RECOVER,
+    }
 }
 
 impl Machine {

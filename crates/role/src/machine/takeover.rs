@@ -44,11 +44,21 @@ pub(super) struct Takeover {
     outwaiting: bool,
     /// Gossip was told to speak as the identity already.
     pub switching: bool,
+    /// When patience ends, unless a hold is on.
+    pub give_up_at: Tick,
+    /// A primary that came up: it tries again.
+    is_restart: bool,
 }
 
 impl Takeover {
     pub fn next_deadline(&self) -> Option<Tick> {
-        (!self.last_vote_replayed && !self.outwaiting).then_some(self.replay_until)
+        let replay = (!self.last_vote_replayed && !self.outwaiting).then_some(self.replay_until);
+        replay.into_iter().chain([self.give_up_at]).min()
+    }
+
+    /// Waits for a reason of safety.
+    pub fn holds(&self, tip: Slot) -> bool {
+        tip < self.hold_until || self.outwaiting && !self.last_vote_replayed && tip < self.free_from
     }
 
     fn lap(&mut self, now: Tick) -> u64 {
@@ -72,6 +82,8 @@ pub(super) struct Active {
     pub doubt: Option<Doubt>,
     /// When an alarm was last given.
     pub alarmed: Option<Tick>,
+    /// Decisions in a row of which no vote came.
+    pub unreleased: u32,
 }
 
 /// What an owner asks the store about.
@@ -140,6 +152,8 @@ impl Machine {
             replay_until: now,
             outwaiting: false,
             switching: false,
+            give_up_at: now + self.config.takeover_deadline,
+            is_restart: pursuit.is_restart(),
         }
     }
 
@@ -219,6 +233,26 @@ impl Machine {
 
     pub(super) fn takeover_timer(&mut self, now: Tick, out: &mut Vec<Effect>) {
         self.try_catch_up(now, out);
+        let (tip, deadline) = (self.chain.tip, now + self.config.takeover_deadline);
+        let (State::Acquired(takeover) | State::Recovered(takeover)) = &mut self.state else { return };
+        // A wait that is there for safety lasts as long as it must.
+        if takeover.holds(tip) {
+            takeover.give_up_at = deadline;
+        }
+        if now < takeover.give_up_at {
+            return;
+        }
+        let is_restart = takeover.is_restart;
+        let reason = format!(
+            "{:?} after the claim this node still cannot vote ({}, {} slots behind)",
+            self.config.takeover_deadline,
+            self.role(),
+            self.chain.slots_behind
+        );
+        self.back_out(now, RefusedKind::TooLong, &reason, out);
+        self.claims_by_itself = is_restart;
+        // It claims again only when it has caught up: that is wait enough.
+        self.claims_after = now + self.config.standby_poll;
     }
 
     fn try_catch_up(&mut self, now: Tick, out: &mut Vec<Effect>) {
@@ -272,6 +306,7 @@ impl Machine {
             reannounce: false,
             doubt: None,
             alarmed: None,
+            unreleased: 0,
         };
         let term = active.term;
         self.last_takeover = Some(report.clone());

@@ -38,6 +38,22 @@ fn no_tower_where_the_chain_has_votes_needs_a_persons_word() {
 }
 
 #[test]
+fn a_standby_finds_out_that_it_could_not_take_over_before_somebody_needs_it() {
+    check(
+        "node secondary knows
+         chain tip=100 vote=98
+         at 5000                     => read
+         store owner=alpha tower=90
+         plan owner=alpha tower=98   => 4 steps, refused Quarantined
+         # The owner votes on while it is read: that is no contradiction.
+         at 10000                    => read
+         chain tip=101 vote=98 gossip=100
+         store owner=alpha tower=99
+         plan owner=alpha tower=100  => 4 steps",
+    );
+}
+
+#[test]
 fn votes_that_turn_up_while_a_store_without_a_tower_is_claimed() {
     check(
         "node secondary

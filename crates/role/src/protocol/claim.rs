@@ -9,7 +9,7 @@ use {
         agave_keys::instance_value,
         keys::Keys,
         kv::{Op, Revision, Txn, TxnReply},
-        records::{LogRecord, OwnerRecord, Preference, Record, WindowRecord},
+        records::{LogRecord, Nonce, OwnerRecord, Preference, Record, WindowRecord},
     },
     tandem_types::{InstanceId, Slot, Term, UnixMillis, mutant::mutant},
 };
@@ -33,6 +33,7 @@ pub struct ClaimRequest {
     pub reason: String,
     pub claimed_at: UnixMillis,
     pub lease: Option<u64>,
+    pub nonce: Nonce,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,6 +91,7 @@ impl Claim {
             lease: request.lease,
             preference: request.preference,
             claimed_at: request.claimed_at,
+            nonce: request.nonce,
         };
         let mut then = vec![
             Op::Put { key: keys.owner(), value: owner.encode() },
@@ -172,10 +174,10 @@ impl Operation for Claim {
             return Ok(self.claimed(owner_revision, view.tower, view.window, None));
         }
         match &view.owner {
-            // An earlier copy of this claim went through. Only this process writes this instance, and it asks for
-            // each term in one claim at a time, so the record is ours.
+            // An earlier copy of this claim went through: the nonce is of this attempt, and of no clone of this process.
             Some(owner)
-                if (owner.value.instance == self.instance || mutant("claim: whoever has the term is taken for us"))
+                if (owner.value.instance == self.instance && owner.value.nonce == self.owner.nonce
+                    || mutant("claim: whoever has the term is taken for us"))
                     && owner.value.term == self.term
                     && !owner.value.released =>
             {

@@ -8,7 +8,7 @@ use {
     super::*,
     crate::{
         memory::Memory,
-        records::{LogRecord, Preference},
+        records::{LogRecord, Nonce, Preference},
     },
     std::collections::{BTreeMap, HashSet, VecDeque},
     tandem_types::{Hash, Pubkey, UnixMillis},
@@ -100,6 +100,7 @@ fn request(id: u8, view: &StoreView) -> ClaimRequest {
         reason: String::new(),
         claimed_at: UnixMillis(0),
         lease: None,
+        nonce: Nonce(id.into()),
     }
 }
 
@@ -158,7 +159,7 @@ impl Node {
                 from.watermark = None;
             }
             let slot = if from.watermark.is_none() { 1 } else { slot };
-            let op = ClaimLeaderSlot::new(&keys(), &from, slot).unwrap();
+            let op = ClaimLeaderSlot::new(&keys(), &from, slot, Nonce(self.id.into())).unwrap();
             with(&|node| {
                 node.slots_left -= 1;
                 node.doing = Doing::Leading { slot, op: InFlight::new(op.clone()) };
@@ -195,6 +196,7 @@ fn records_of(view: &StoreView, id: u8, term: Term) -> (OwnerRecord, LogRecord) 
         lease: None,
         preference: Preference::Primary,
         claimed_at: UnixMillis(0),
+        nonce: request.nonce,
     };
     let log = LogRecord {
         term,
@@ -490,15 +492,18 @@ fn a_paused_owner_wakes_up_fenced() {
     let fault = InFlight::new(vote).handle(&mut knowledge, Ok(reply)).expect_err("fenced");
     assert!(fault.to_string().contains("term 2 belongs to node2"), "{fault}");
 
-    let slot = ClaimLeaderSlot::new(&keys(), &old, 5).unwrap();
+    let slot = ClaimLeaderSlot::new(&keys(), &old, 5, Nonce(1)).unwrap();
     let reply = world.apply(slot.txn());
     assert!(matches!(InFlight::new(slot).handle(&mut knowledge, Ok(reply)), Err(Fault::Fenced { .. })));
     assert!(!world.store.entries.contains_key(&keys().tower()) && !world.store.entries.contains_key(&keys().window()));
 
     // The new owner is at W = 9: neither that slot nor an older one can be asked for again.
     let held = Held { watermark: Some(9), ..world.nodes[1].held.unwrap() };
-    assert!(ClaimLeaderSlot::new(&keys(), &held, 9).is_none() && ClaimLeaderSlot::new(&keys(), &held, 8).is_none());
-    assert!(ClaimLeaderSlot::new(&keys(), &held, 10).is_some());
+    assert!(
+        ClaimLeaderSlot::new(&keys(), &held, 9, Nonce(2)).is_none()
+            && ClaimLeaderSlot::new(&keys(), &held, 8, Nonce(2)).is_none()
+    );
+    assert!(ClaimLeaderSlot::new(&keys(), &held, 10, Nonce(2)).is_some());
 }
 
 /// etcd restored from a backup, then written on until the revisions match by chance: the owner read inside the write

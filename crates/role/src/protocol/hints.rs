@@ -54,7 +54,10 @@ impl Operation for ReadPulse {
             return Err(Quarantine::MalformedReply("a look at the owner has six reads").into());
         };
         let revision_of = |read: &[KeyValue]| read.first().map_or(0, |entry| entry.mod_revision);
-        let newest_sign = [owner, tower, window, alive].map(|read| revision_of(read)).into_iter().max().unwrap_or(0);
+        let beat: Option<Versioned<BeatRecord>> = record(alive).ok().flatten();
+        let is_mute = beat.as_ref().is_some_and(|beat| !beat.value.may_vote);
+        let alive = if is_mute { 0 } else { revision_of(alive) };
+        let newest_sign = [owner, tower, window].map(|read| revision_of(read)).into_iter().fold(alive, u64::max);
         let hold = raw(hold)?.map(|found| Versioned {
             value: HoldRecord::decode(&found.value).unwrap_or_else(|_| HoldRecord::unreadable()),
             mod_revision: found.mod_revision,
@@ -62,7 +65,7 @@ impl Operation for ReadPulse {
         Ok(Pulse {
             owner: record(owner)?,
             // A beat of a later version may look different; that it changes is what counts.
-            beat: record(alive).ok().flatten(),
+            beat,
             hold,
             machines: machines.iter().filter_map(|entry| PresenceRecord::decode(&entry.value).ok()).collect(),
             tower_revision: revision_of(tower),

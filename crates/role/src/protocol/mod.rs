@@ -213,6 +213,29 @@ impl<O: Operation> InFlight<O> {
         }
     }
 
+    /// Asks whether a copy has happened, without writing: a store that takes no writes any more (no space) still answers it.
+    pub fn read_back(&self) -> Txn {
+        let Txn { compares, otherwise, .. } = self.operation.txn();
+        Txn { compares: compares.clone(), then: Vec::new(), otherwise: otherwise.clone() }
+    }
+
+    /// `Some`: a copy has happened, or never will. The compares of an outstanding write hold until it happens, so that they hold
+    /// says nothing.
+    pub fn handle_read_back(
+        &mut self,
+        knowledge: &mut Knowledge,
+        answer: Result<TxnReply, KvError>,
+    ) -> Result<Option<O::Output>, Fault> {
+        let Ok(reply) = answer else { return Ok(None) };
+        knowledge.observe(&reply)?;
+        if reply.succeeded {
+            return Ok(None);
+        }
+        let output = self.operation.interpret(&reply)?;
+        self.unresolved = false;
+        Ok(Some(output))
+    }
+
     /// A copy was sent and not answered: it may have happened, or may still happen.
     pub fn unresolved(&self) -> bool {
         self.unresolved
@@ -259,7 +282,8 @@ fn view_of(reply: &TxnReply) -> Result<StoreView, Fault> {
         owner: true_owner(record(owner)?, agave.as_ref()),
         tower: raw(tower)?,
         window: record(window)?,
-        intent: record(intent)?,
+        // A hint: what cannot be read is no wish, and no reason to distrust the store.
+        intent: record(intent).ok().flatten(),
         agave,
         revision: reply.revision,
         store_id: reply.store_id,

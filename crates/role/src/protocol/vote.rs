@@ -8,7 +8,7 @@ use {
         hints::BeatRecord,
         keys::Keys,
         kv::{Op, Revision, Txn, TxnReply},
-        records::{Record, WindowRecord},
+        records::{Nonce, Record, WindowRecord},
     },
     tandem_types::{Slot, mutant::mutant},
 };
@@ -88,11 +88,11 @@ pub struct ClaimLeaderSlot {
 
 impl ClaimLeaderSlot {
     /// None if `slot` is not above the watermark: W never goes down, and no slot is claimed twice.
-    pub fn new(keys: &Keys, held: &Held, slot: Slot) -> Option<Self> {
+    pub fn new(keys: &Keys, held: &Held, slot: Slot, nonce: Nonce) -> Option<Self> {
         if held.watermark.is_some_and(|watermark| slot <= watermark) && !mutant("slot: W may go down") {
             return None;
         }
-        let window = WindowRecord { term: held.fence.term, watermark: slot };
+        let window = WindowRecord { term: held.fence.term, watermark: slot, nonce };
         let mut compares = owned(keys, &held.fence);
         compares.push(unchanged(keys.window(), held.window_revision));
         if mutant("slot: the owner is not compared") {

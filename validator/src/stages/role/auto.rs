@@ -18,7 +18,7 @@ use {
         event::{Candidate, Event, RoleState},
         hints::{HoldRecord, PresenceRecord},
     },
-    tandem_tower_storage::{Beater, Skipped, announce, look},
+    tandem_tower_storage::{Beater, SignOfLife, Skipped, announce, look},
     tandem_types::{InstanceId, Slot, Tick},
 };
 
@@ -45,7 +45,7 @@ pub(super) struct Auto {
 }
 
 enum Errand {
-    Beat { beater: Beater, number: u64, tip: Slot },
+    Beat { beater: Beater, sign: SignOfLife },
     Announce(Box<PresenceRecord>),
     Look { asked: Tick },
 }
@@ -64,12 +64,10 @@ impl Auto {
             let mut kv = kv;
             for errand in inbox {
                 let input = match errand {
-                    Errand::Beat { beater, number, tip } => {
-                        match beater.beat(&mut kv, ERRAND_DEADLINE, number, tip, wall_clock()) {
-                            Err(Skipped::Fenced { by }) => FailoverInput::BeatFenced { term: beater.term(), by },
-                            Ok(()) | Err(Skipped::NoAnswer { .. }) => continue,
-                        }
-                    }
+                    Errand::Beat { beater, sign } => match beater.beat(&mut kv, ERRAND_DEADLINE, sign, wall_clock()) {
+                        Err(Skipped::Fenced { by }) => FailoverInput::BeatFenced { term: beater.term(), by },
+                        Ok(()) | Err(Skipped::NoAnswer { .. }) => continue,
+                    },
                     Errand::Announce(presence) => {
                         // The next one comes in a second.
                         let _ = announce(&mut kv, &keys, instance, &presence, ERRAND_DEADLINE);
@@ -181,9 +179,10 @@ impl RoleStage {
             return;
         };
         let heart = self.auto.heart.get_or_insert_with(|| Heart::new(now));
-        if let Some(number) = heart.beat(now, tip) {
+        if let Some(beat) = heart.beat(now, tip) {
             let beater = claim.beater.clone();
-            self.auto.send(Errand::Beat { beater, number, tip });
+            let may_vote = self.machine.may_vote(now);
+            self.auto.send(Errand::Beat { beater, sign: SignOfLife { beat, tip, may_vote } });
         }
     }
 

@@ -6,7 +6,7 @@ use {
     std::{sync::atomic::Ordering::Relaxed, time::Duration},
     tandem_bank::Bank,
     tandem_role::{
-        event::ChainStatus,
+        event::{Candidate, ChainStatus},
         joining::{Joining, Sight, Start},
     },
     tandem_types::{BlockKey, Pubkey, Slot, Tick},
@@ -42,7 +42,12 @@ impl ChainWatch {
             holds_third: views.vote_account.is_some_and(|account| holds_third(&bank, &account)),
         };
         let judgement = self.joining.look(now, &sight);
+        let candidate = Candidate {
+            vote_account_node: self.vote_account_node(shared),
+            authorized_voter_held: self.authorized_voter_held(shared),
+        };
         let status = ChainStatus {
+            candidate,
             tip: sight.tip,
             slots_behind: judgement.slots_behind,
             root_advancing: judgement.root_advancing,

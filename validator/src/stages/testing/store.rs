@@ -15,7 +15,7 @@ use {
         Keys,
         kv::{Kv, KvError, Op, Txn, TxnReply},
         memory::Memory,
-        records::{OwnerRecord, Preference, Record},
+        records::{Nonce, OwnerRecord, Preference, Record},
     },
     tandem_tower_storage::{Claim, ClaimRequest, Known, Limits, Opening, Pace, PromiseStore},
     tandem_types::{Hash, InstanceId, Signer, Term, UnixMillis},
@@ -175,5 +175,10 @@ impl Pace for PausesOnly {
 
     fn pause(&mut self, span: Duration) {
         self.0 += span;
+    }
+
+    fn nonce(&mut self) -> Nonce {
+        self.0 += Duration::from_nanos(1);
+        Nonce(self.0.as_nanos() as u64)
     }
 }

@@ -55,8 +55,9 @@ impl Case {
 
     /// What the role stage is told of the tower.
     fn prepare(&mut self, adopted: Adopted) -> (Option<BlockKey>, bool, Slot) {
-        self.tell(VoteInput::Prepare { adopted: Box::new(adopted) });
-        let Some(RoleInput::Prepared { last_vote, last_vote_replayed, free_from }) = self.role.pop() else {
+        self.tell(VoteInput::Prepare { term: Term(3), adopted: Box::new(adopted) });
+        let Some(RoleInput::Prepared { term: Term(3), last_vote, last_vote_replayed, free_from }) = self.role.pop()
+        else {
             panic!("the role stage waits for this");
         };
         (last_vote, last_vote_replayed, free_from)
@@ -221,6 +222,14 @@ fn the_producer_builds_on_the_newest_block_and_listeners_hear_of_it() {
     assert!(case.producer.is_empty());
     let heard = std::iter::from_fn(|| case.events.try_recv().ok());
     assert!(heard.into_iter().any(|event| matches!(event, ChainEvent::Processed(bank) if bank.slot() == 1)));
+}
+
+#[test]
+fn an_absurd_vote_of_ours_is_not_remembered() {
+    let mut case = Case::active();
+    let seen = BlockKey::new(u64::MAX - 1, Hash::new_from_array([5; 32]));
+    case.tell(VoteInput::SeenVotes(vec![(VOTE, seen)]));
+    assert_eq!(case.world.shared.views.own_vote_seen.load(Relaxed), 0);
 }
 
 #[test]

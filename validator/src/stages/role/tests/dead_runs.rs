@@ -10,7 +10,7 @@ use {
     tandem_role::{
         Config, ConfiguredRole, Failback, OnLoss, Phases, StoreFacts,
         config::CHAIN_TOWER_HOLD_SLOTS,
-        records::{OwnerRecord, Preference},
+        records::{Nonce, OwnerRecord, Preference},
     },
     tandem_types::{InstanceId, Term, UnixMillis},
 };
@@ -45,6 +45,7 @@ fn config() -> Config {
         intent_deadline: Duration::from_secs(2),
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
         replay_deadline: Duration::from_secs(2),
+        takeover_deadline: Duration::from_secs(30),
         chain_tower_hold_slots: CHAIN_TOWER_HOLD_SLOTS,
         standby_poll: Duration::from_secs(1),
         release_poll: Duration::from_millis(50),
@@ -71,6 +72,7 @@ fn owned_by(instance: InstanceId) -> Box<StoreFacts> {
         lease: None,
         preference: Preference::Primary,
         claimed_at: UnixMillis(0),
+        nonce: Nonce::default(),
     };
     Box::new(StoreFacts {
         owner: Some(owner),

@@ -57,6 +57,7 @@ fn config(role: ConfiguredRole, on_loss: OnLoss) -> Config {
         intent_deadline: Duration::from_secs(2),
         caught_up_slots_max: CAUGHT_UP_SLOTS_MAX,
         replay_deadline: Duration::from_secs(2),
+        takeover_deadline: Duration::from_secs(30),
         chain_tower_hold_slots: CHAIN_TOWER_HOLD_SLOTS,
         standby_poll: Duration::from_secs(1),
         release_poll: Duration::from_millis(50),
@@ -162,10 +163,10 @@ impl Case {
 
     fn hear_vote(&mut self, input: VoteInput) {
         match input {
-            VoteInput::Prepare { adopted } => {
+            VoteInput::Prepare { term, adopted } => {
                 self.told.push("look at the tower".into());
                 let last_vote = adopted.last_vote.map(|last| last.block);
-                self.hear(RoleInput::Prepared { last_vote, last_vote_replayed: true, free_from: 0 });
+                self.hear(RoleInput::Prepared { term, last_vote, last_vote_replayed: true, free_from: 0 });
             }
             VoteInput::Activate => self.told.push("vote".into()),
             VoteInput::StandDown => self.told.push("do not vote".into()),

@@ -41,6 +41,7 @@ impl Bench {
             intent_deadline: Duration::from_secs(2),
             caught_up_slots_max: 8,
             replay_deadline: Duration::from_secs(2),
+            takeover_deadline: Duration::from_secs(30),
             chain_tower_hold_slots: CHAIN_TOWER_HOLD_SLOTS,
             standby_poll: Duration::from_secs(1_000),
             release_poll: Duration::from_millis(25),
@@ -117,7 +118,17 @@ impl Bench {
         self.tell(RoleInput::Claimed(Box::new(claim)));
         assert!(matches!(self.readers.vote.pop(), Some(VoteInput::Prepare { .. })), "the voter looks at the tower");
         assert!(!self.world.shared.views.vault.is_unlocked() && answer.try_recv().is_err(), "not before it has");
-        self.tell(RoleInput::Prepared { last_vote: None, last_vote_replayed: true, free_from: 0 });
+        // An answer to an earlier claim is none to this one.
+        let claimed = self.stage.machine.term().expect("claimed");
+        self.tell(RoleInput::Prepared {
+            term: Term(claimed.0 - 1),
+            last_vote: None,
+            last_vote_replayed: true,
+            free_from: 0,
+        });
+        assert_eq!(self.stage.machine.term(), Some(claimed));
+        assert!(self.wanted().is_empty(), "nothing was unlocked");
+        self.tell(RoleInput::Prepared { term: claimed, last_vote: None, last_vote_replayed: true, free_from: 0 });
         assert!(matches!(self.readers.vote.pop(), Some(VoteInput::Activate)));
         let permits: Vec<Permit> = self
             .wanted()
