@@ -253,8 +253,12 @@ fn stays_silent(lab: &mut Lab, index: usize) -> Result<(), Failure> {
             return lab.gone(index, &[Status::Refused, Status::TowerMissing], END);
         }
         if let Ok(status) = lab.cluster.status(index) {
-            if status.role == ACTIVE {
-                return Err(Failure::failed(format!("{} became ACTIVE on a store that lost what it knew", index)));
+            // A claim would be too much already: it would begin to take the chain's tower for its own.
+            if status.role == ACTIVE || status.term.is_some() {
+                let (name, role) = (&lab.cluster.nodes[index].name, status.role);
+                return Err(Failure::failed(format!(
+                    "{name} is {role}, with a term, on a store that lost what it knew"
+                )));
             }
             if status.caught_up {
                 caught_up_at.get_or_insert_with(Instant::now);

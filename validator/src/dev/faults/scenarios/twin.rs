@@ -29,7 +29,7 @@ const REMEDY: &str = "find the other process and stop it";
 pub fn file_store(lab: &mut Lab) -> Result<Round, Failure> {
     let since = unix_nanos();
     let term = lab.cluster.status(PRIMARY)?.term;
-    let twin = lab.cluster.add_twin(PRIMARY, Vec::new())?;
+    let twin = lab.cluster.add_twin(PRIMARY, insisting(Vec::new()))?;
     let started = Instant::now();
     lab.cluster.start(twin)?;
     never_active(lab, twin, CATCH_UP, true)?;
@@ -55,7 +55,7 @@ pub fn second_etcd(lab: &mut Lab) -> Result<Round, Failure> {
         more: Vec::new(),
     };
     let other = Etcd::start_planned(plan, &lab.pki)?;
-    let twin = lab.cluster.add_twin(PRIMARY, store_flags(&other, &lab.pki))?;
+    let twin = lab.cluster.add_twin(PRIMARY, insisting(store_flags(&other, &lab.pki)))?;
     let started = Instant::now();
     lab.cluster.start(twin)?;
     lab.cluster.wait_for(twin, "caught up", CATCH_UP, |status| status.caught_up)?;
@@ -74,7 +74,7 @@ pub fn second_etcd(lab: &mut Lab) -> Result<Round, Failure> {
 /// ends, and both may.
 pub fn second_folder(lab: &mut Lab) -> Result<Round, Failure> {
     let since = unix_nanos();
-    let twin = lab.cluster.add_twin(VOTER_B, Vec::new())?;
+    let twin = lab.cluster.add_twin(VOTER_B, insisting(Vec::new()))?;
     let started = Instant::now();
     lab.cluster.start(twin)?;
     let mut ended = [false; 2];
@@ -101,6 +101,13 @@ pub fn second_folder(lab: &mut Lab) -> Result<Round, Failure> {
     lab.cluster.wait_for(VOTER_B, "become ACTIVE again", CATCH_UP, active)?;
     lab.wait_vote(VOTER_B, CATCH_UP)?;
     lab.round(since, PRIMARY, ms)
+}
+
+/// Without this a store that has no tower is quarantined, and nothing is ever claimed in it: the operator's second mistake is what
+/// these scenarios are about.
+fn insisting(mut store: Vec<String>) -> Vec<String> {
+    store.push("--adopt-chain-tower".to_owned());
+    store
 }
 
 /// Watches until it has ended (if it must) or the time is up.
