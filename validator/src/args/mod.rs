@@ -48,7 +48,7 @@ pub use {
     version,
     after_help = "Without a command the validator runs. Try a whole cluster on this machine with: validator dev\n\
                   Exit status: 0 done, 1 failed, 2 usage, 5 refused, 6 timed out, 7 fenced (another machine has the \
-                  identity), 8 store lost, 9 tower missing."
+                  identity), 8 store lost, 9 tower missing, 10 a twin with another store."
 )]
 pub struct Cli {
     /// Folder of the ledger; the admin socket is <LEDGER>/admin.rpc
