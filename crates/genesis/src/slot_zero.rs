@@ -1,4 +1,4 @@
-//! Slot 0: nobody leads it. Every node makes it from the genesis alone (protocol.md 0.10).
+//! Slot 0: nobody leads it. Every node makes it from the genesis alone (protocol.md 0.3).
 
 use {
     crate::genesis::Genesis,

@@ -2,7 +2,7 @@
 //! Owns: clocks, networks, etcd, operators and faults that are made up; oracles that are not.   Never knows: how to mend what it finds.
 //! In: a seed.  Out: `Outcome`.  Invariant: same seed, same history; every oracle looks at what was released, not at what was meant.
 //! Read first: `world.rs` (the scheduler), `fiber.rs` (how blocking code runs in it), `oracle.rs`; then `faults.rs` and `shell.rs`.
-//! Must match: failover design section 7; the shells follow `validator/src/stages/{promise,role,vote,producer}.rs`.
+//! Must match: docs/failover.md, sections 1-5; the shells follow `validator/src/stages/{promise,role,vote,producer}.rs`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
