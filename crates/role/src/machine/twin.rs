@@ -37,6 +37,14 @@ impl Machine {
     /// Gives back what was claimed: somebody else is at work. With a folder for a store there is nobody to stand by for.
     pub(super) fn back_out_of_twin(&mut self, now: Tick, what: &str, out: &mut Vec<Effect>) {
         self.back_out(now, RefusedKind::Twin, what, out);
+        // Whoever asked is told by the answer, and a node that ends by its last line. One that claimed by itself and stands by
+        // from now on would otherwise never say that a second process is at large.
+        if let State::Locked(down) = &self.state
+            && down.refuse.is_none()
+            && !self.config.store_is_exclusive
+        {
+            out.push(Effect::Alarm { reason: reason(what) });
+        }
         if let State::Locked(down) = &mut self.state
             && self.config.store_is_exclusive
         {

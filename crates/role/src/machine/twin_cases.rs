@@ -24,7 +24,7 @@ fn a_newcomer_beside_a_living_twin_does_not_become_active() {
     check(&format!(
         "node primary adopts
          {NEWCOMER}
-         chain tip=111 gossip=111            => RECOVERED->LOCKED; lock; release 1
+         chain tip=111 gossip=111            => RECOVERED->LOCKED; lock; release 1; alarm
          released                            => LOCKED->STANDBY
          chain tip=200 vote=200
          chain tip=2000 vote=2000"

@@ -143,13 +143,15 @@ impl Lab {
     }
 
     /// The true data is back, and only a person's word ends a quarantine. True: one was ended.
-    fn vouch_for_the_store(&self, index: usize) -> Result<bool, Failure> {
+    fn vouch_for_the_store(&mut self, index: usize) -> Result<bool, Failure> {
         if !self.cluster.status(index).is_ok_and(|status| status.quarantine.is_some()) {
             return Ok(false);
         }
         let mut command = self.cluster.command(index)?;
         command.args(["failover", "recover", "--accept-store"]);
         process::output(command, Duration::from_secs(20))?;
+        // The status is published now and then: asked again at once, it would still show what has just been ended.
+        self.cluster.wait_for(index, "believe its store", CATCH_UP, |status| status.quarantine.is_none())?;
         Ok(true)
     }
 
