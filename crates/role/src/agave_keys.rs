@@ -79,6 +79,8 @@ fn agave_owner(instance: &[u8], term: Term) -> OwnerRecord {
         preference: Preference::Secondary,
         claimed_at: UnixMillis(u64::from_le_bytes(started)),
         nonce: Nonce::default(),
+        vote_account: None,
+        moved_to: None,
     }
 }
 

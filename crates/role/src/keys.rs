@@ -6,17 +6,51 @@ use {
     tandem_types::{Hash, InstanceId, Pubkey, Term},
 };
 
-/// Names below `/tandem/v1/<genesis hash>/<identity>/`.
+/// Names below `/tandem/v1/<genesis hash>/<identity>/`, and that of the vote account, which no identity's prefix has: it outlives a
+/// change of identity.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Keys {
+    /// `/tandem/v1/<genesis hash>/`
+    cluster: String,
     prefix: String,
     /// Kept in step too, when that is asked for.
     agave: Option<AgaveKeys>,
+    account: Option<Pubkey>,
+    /// The identity that speaks for the vote account instead, and its keys: what is taken over from it.
+    before: Option<Box<(Pubkey, Keys)>>,
 }
 
 impl Keys {
     pub fn new(genesis_hash: &Hash, identity: &Pubkey) -> Self {
-        Self { prefix: format!("/tandem/v1/{genesis_hash}/{identity}/"), agave: None }
+        Self::in_cluster(format!("/tandem/v1/{genesis_hash}/"), identity)
+    }
+
+    fn in_cluster(cluster: String, identity: &Pubkey) -> Self {
+        Self { prefix: format!("{cluster}{identity}/"), cluster, agave: None, account: None, before: None }
+    }
+
+    /// The same keys, for the votes of this account: claims and records compare its key too.
+    pub fn for_account(self, vote_account: &Pubkey) -> Self {
+        Self { account: Some(*vote_account), ..self }
+    }
+
+    /// The same keys, with those of the identity that speaks for the vote account instead, if one does.
+    pub fn after(self, speaker: Option<Pubkey>) -> Self {
+        let before = speaker.map(|speaker| {
+            let keys = Self::in_cluster(self.cluster.clone(), &speaker);
+            let keys = if self.agave.is_some() { keys.mirror_agave(&speaker) } else { keys };
+            Box::new((speaker, keys))
+        });
+        Self { before, ..self }
+    }
+
+    /// The vote account and its key: who speaks for it.
+    pub fn account(&self) -> Option<(&Pubkey, String)> {
+        self.account.as_ref().map(|account| (account, format!("{}account/{account}", self.cluster)))
+    }
+
+    pub fn before(&self) -> Option<(Pubkey, &Keys)> {
+        self.before.as_ref().map(|before| (before.0, &before.1))
     }
 
     /// The same keys with agave's beside them (`--etcd-mirror-agave-keys`).
@@ -31,16 +65,16 @@ impl Keys {
 
     /// The same keys for a rehearsal: nothing written there can touch the real ones, agave's included.
     pub fn rehearsal(&self) -> Self {
-        Self::shadow(format!("{}{REHEARSAL}", self.prefix))
+        self.shadow(format!("{}{REHEARSAL}", self.prefix))
     }
 
     /// A rehearsal under a shadow identity, apart from any other.
     pub fn rehearsal_of(&self, shadow: &Pubkey) -> Self {
-        Self::shadow(format!("{}{REHEARSAL}{shadow}/", self.prefix))
+        self.shadow(format!("{}{REHEARSAL}{shadow}/", self.prefix))
     }
 
-    fn shadow(prefix: String) -> Self {
-        Self { prefix, agave: None }
+    fn shadow(&self, prefix: String) -> Self {
+        Self { cluster: self.cluster.clone(), prefix, agave: None, account: None, before: None }
     }
 
     pub fn is_rehearsal(&self) -> bool {
@@ -126,5 +160,19 @@ mod tests {
         assert!(keys.owner().starts_with(keys.prefix()) && keys.prefix().ends_with('/'));
         assert!(keys.log(Term(9)) < keys.log(Term(10)), "log entries sort by term");
         assert!(keys.log(Term(9)).starts_with(&keys.logs()));
+    }
+
+    #[test]
+    fn a_vote_account_outlives_its_identities() {
+        let [a, b, account] = [2, 3, 9].map(|byte| Pubkey::new_from_array([byte; 32]));
+        let keys = |identity: &Pubkey| Keys::new(&Hash::default(), identity).for_account(&account);
+        let name = keys(&a).account().unwrap().1;
+        assert_eq!(keys(&b).account().unwrap().1, name);
+        assert!(!name.starts_with(keys(&a).prefix()) && name.ends_with(&account.to_string()));
+        let after = keys(&b).mirror_agave(&b).after(Some(a));
+        assert_eq!(after.before().map(|(who, keys)| (who, keys.owner())), Some((a, keys(&a).owner())));
+        assert!(after.before().unwrap().1.agave().is_some(), "an agave node may have voted under it");
+        assert_eq!(after.rehearsal_of(&a).account(), None, "a rehearsal speaks for nobody");
+        assert_eq!(after.after(None).before(), None);
     }
 }

@@ -3,7 +3,7 @@
 
 use {
     serde::{Deserialize, Serialize, de::DeserializeOwned},
-    tandem_types::{InstanceId, Slot, Term, UnixMillis},
+    tandem_types::{InstanceId, Pubkey, Slot, Term, UnixMillis},
     thiserror::Error,
 };
 
@@ -35,7 +35,33 @@ pub struct OwnerRecord {
     /// machine has everything else equal. 0 in records of the first version, which nobody takes for their own.
     #[serde(default)]
     pub nonce: Nonce,
+    /// Whose votes are recorded under this claim. Not told by the first version.
+    #[serde(default, with = "address_or_none", skip_serializing_if = "Option::is_none")]
+    pub vote_account: Option<Pubkey>,
+    /// Written by a claim of this identity, which now speaks for the vote account in our stead.
+    #[serde(default, with = "address_or_none", skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<Pubkey>,
 }
+
+/// Who speaks for a vote account: the last claim for it, under whatever identity. Written by claims alone, in the transaction that
+/// writes the owner record, so that both have one `mod_revision`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// [`ACCOUNT_SHAPE`]. What a later software writes may bind us in ways that we cannot know.
+    pub shape: u32,
+    #[serde(with = "address")]
+    pub identity: Pubkey,
+    pub term: Term,
+    #[serde(with = "instance_hex")]
+    pub instance: InstanceId,
+    pub nonce: Nonce,
+    /// Who signed the tower that this claim left under the identity's key, where it was taken over from another identity. The first vote
+    /// replaces it by one of the identity's own.
+    #[serde(default, with = "address_or_none", skip_serializing_if = "Option::is_none")]
+    pub tower_of: Option<Pubkey>,
+}
+
+pub const ACCOUNT_SHAPE: u32 = 1;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,6 +147,20 @@ pub trait Record: Serialize + DeserializeOwned {
 impl Record for OwnerRecord {
     const KIND: &'static str = "owner";
 }
+impl Record for AccountRecord {
+    const KIND: &'static str = "vote account";
+
+    fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let bad = |reason| BadRecord { kind: Self::KIND, reason };
+        let record: Self = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+        match record.shape {
+            ACCOUNT_SHAPE => Ok(record),
+            other => Err(bad(format!(
+                "it has shape {other}, this software knows {ACCOUNT_SHAPE}: a newer version has claimed, install that one here too"
+            ))),
+        }
+    }
+}
 impl Record for WindowRecord {
     const KIND: &'static str = "window";
 }
@@ -129,6 +169,41 @@ impl Record for IntentRecord {
 }
 impl Record for LogRecord {
     const KIND: &'static str = "log";
+}
+
+/// An address in base58, as it is printed everywhere else.
+mod address {
+    use {
+        serde::{Deserialize, Deserializer, Serializer, de::Error},
+        tandem_types::Pubkey,
+    };
+
+    pub fn serialize<S: Serializer>(address: &Pubkey, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(address)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pubkey, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not an address in base58")))
+    }
+}
+
+mod address_or_none {
+    use {
+        serde::{Deserialize, Deserializer, Serialize, Serializer},
+        tandem_types::Pubkey,
+    };
+
+    #[derive(Serialize, Deserialize)]
+    struct Address(#[serde(with = "super::address")] Pubkey);
+
+    pub fn serialize<S: Serializer>(address: &Option<Pubkey>, serializer: S) -> Result<S::Ok, S::Error> {
+        address.map(Address).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pubkey>, D::Error> {
+        Ok(Option::<Address>::deserialize(deserializer)?.map(|Address(address)| address))
+    }
 }
 
 /// An instance as 32 hexadecimal digits, as it is printed everywhere else.
@@ -176,7 +251,43 @@ mod tests {
             preference: Preference::Primary,
             claimed_at: UnixMillis(1),
             nonce: Nonce(7),
+            vote_account: None,
+            moved_to: None,
         }
+    }
+
+    fn account() -> AccountRecord {
+        AccountRecord {
+            shape: ACCOUNT_SHAPE,
+            identity: Pubkey::new_from_array([2; 32]),
+            term: Term(7),
+            instance: InstanceId([0xab; 16]),
+            nonce: Nonce(7),
+            tower_of: Some(Pubkey::new_from_array([3; 32])),
+        }
+    }
+
+    #[test]
+    fn a_vote_accounts_record_is_readable_and_that_of_a_later_version_is_left_alone() {
+        assert_eq!(AccountRecord::decode(&account().encode()), Ok(account()));
+        let text = String::from_utf8(account().encode()).unwrap();
+        assert!(text.contains(&format!(r#""identity":"{}""#, account().identity)), "{text}");
+        let without = AccountRecord { tower_of: None, ..account() };
+        assert!(!String::from_utf8(without.encode()).unwrap().contains("tower_of"));
+        assert_eq!(AccountRecord::decode(&without.encode()), Ok(without));
+        let later = text.replace(r#""shape":1"#, r#""shape":2"#);
+        let error = AccountRecord::decode(later.as_bytes()).expect_err("it may say what we cannot know").to_string();
+        assert!(error.contains("vote account record") && error.contains("newer version"), "{error}");
+        let no_address = text.replace(&account().identity.to_string(), "nobody");
+        assert!(AccountRecord::decode(no_address.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn an_owner_says_whose_votes_it_records_and_where_they_went() {
+        let [account, other] = [4, 5].map(|byte| Some(Pubkey::new_from_array([byte; 32])));
+        let moved = OwnerRecord { vote_account: account, moved_to: other, ..owner() };
+        assert_eq!(OwnerRecord::decode(&moved.encode()), Ok(moved));
+        assert!(!String::from_utf8(owner().encode()).unwrap().contains("moved_to"), "as the first version has it");
     }
 
     #[test]
@@ -221,6 +332,7 @@ mod tests {
         fn garbage_is_an_error_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(OwnerRecord::decode(&bytes).is_err());
             prop_assert!(WindowRecord::decode(&bytes).is_err());
+            prop_assert!(AccountRecord::decode(&bytes).is_err());
             prop_assert!(IntentRecord::decode(&bytes).is_err());
         }
     }

@@ -135,9 +135,11 @@ impl PromiseStore {
     /// Forgets the stored tower, with an audit entry: the next owner takes the chain's and waits. For `failover recover`,
     /// after the lockouts of every vote that may be missing have passed. `false`: somebody wrote meanwhile.
     pub fn drop_tower(&mut self, note: &NoteRecord) -> Result<bool, StoreError> {
-        let pulse = self.pulse()?;
+        // The tower that binds us may lie with another identity, which spoke for the vote account before us.
+        let keys = self.keys.before().map_or(&self.keys, |(_, keys)| keys).clone();
+        let pulse = self.answered(ReadPulse::new(&keys))?;
         let owner = pulse.owner.map_or(0, |owner| owner.mod_revision);
-        self.answered(DropTower::new(&self.keys, owner, pulse.tower_revision, note))
+        self.answered(DropTower::new(&keys, owner, pulse.tower_revision, note))
     }
 
     fn answered<O: Operation>(&mut self, operation: O) -> Result<O::Output, StoreError> {

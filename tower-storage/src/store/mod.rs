@@ -4,6 +4,8 @@
 //! Blocking: it lives on a thread of its own. While a record is unresolved nothing else can be recorded, because the
 //! one thread is busy resolving it; that is a feature.
 
+#[cfg(test)]
+mod account_tests;
 mod hints;
 #[cfg(test)]
 mod memory_tests;
@@ -14,6 +16,7 @@ mod promise;
 mod races;
 #[cfg(test)]
 mod resolve_tests;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +35,7 @@ use {
         tower::StoredTower,
     },
     std::time::Duration,
+    succession::Seen,
     tandem_role::{
         ClaimFacts, StoreFacts,
         agave_keys::AgaveView,
@@ -39,10 +43,10 @@ use {
         keys::Keys,
         kv::{Kv, KvError, Revision},
         protocol::{
-            self, ClaimOutcome, Fault, Held, InFlight, IntentOutcome, Knowledge, Operation, Quarantine, ReadAll,
-            ReadLogs, RecordVote, Release, Step, StoreView, Versioned, WriteIntent, WriteLog,
+            self, ClaimOutcome, Fault, Held, InFlight, IntentOutcome, Knowledge, Operation, Quarantine, ReadLogs,
+            RecordVote, Release, Step, StoreView, Versioned, WriteLog,
         },
-        records::{IntentRecord, LogRecord, OwnerRecord, Preference, WindowRecord},
+        records::{AccountRecord, IntentRecord, LogRecord, OwnerRecord, Preference, WindowRecord},
     },
     tandem_types::{Hash, InstanceId, Pubkey, Slot, Term, UnixMillis},
 };
@@ -52,6 +56,7 @@ use {
 pub struct Opening {
     pub genesis_hash: Hash,
     pub identity: Pubkey,
+    /// Whose votes are recorded: part of the fence. The default: nobody's, for tools that only look.
     pub vote_account: Pubkey,
     pub instance: InstanceId,
     pub limits: Limits,
@@ -81,6 +86,8 @@ pub struct PromiseStore {
     quarantine: Option<String>,
     /// See [`Known::accepted`].
     accepted: Option<Slot>,
+    /// The newest look, which a claim takes over from.
+    seen: Option<Seen>,
     tenure: Result<Tenure, String>,
 }
 
@@ -98,9 +105,14 @@ struct Tenure {
 /// Everything in the store, decoded and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreSnapshot {
+    /// Who has to let go before a claim: the identity's owner, or that of the identity that speaks for the vote account instead.
     pub owner: Option<OwnerRecord>,
+    /// What a claim compares: the revision of the identity's own owner record.
     pub owner_revision: Revision,
+    /// The vote account's last tower, under whatever identity.
     pub tower: Option<StoredTower>,
+    /// The other identity that speaks for the vote account.
+    pub speaker: Option<Pubkey>,
     pub window: Option<WindowRecord>,
     pub intent: Option<IntentRecord>,
     pub revision: Revision,
@@ -167,10 +179,12 @@ enum Ended {
 
 impl PromiseStore {
     pub fn open(kv: Box<dyn Kv>, pace: Box<dyn Pace>, opening: Opening) -> Self {
+        let keys = Keys::new(&opening.genesis_hash, &opening.identity);
+        let is_for_votes = opening.vote_account != Pubkey::default();
         Self {
             kv,
             pace,
-            keys: Keys::new(&opening.genesis_hash, &opening.identity),
+            keys: if is_for_votes { keys.for_account(&opening.vote_account) } else { keys },
             identity: opening.identity,
             vote_account: opening.vote_account,
             instance: opening.instance,
@@ -181,6 +195,7 @@ impl PromiseStore {
             highest_watermark: None,
             quarantine: None,
             accepted: None,
+            seen: None,
             tenure: Err("it was not claimed yet".into()),
         }
     }
@@ -262,6 +277,7 @@ impl PromiseStore {
 
     /// Exactly this is known, and no more.
     fn recall(&mut self, known: &Known) {
+        self.seen = None;
         self.knowledge = Knowledge { store_id: known.store_id, revision: known.revision };
         (self.newest_vote, self.highest_watermark) = (known.newest_vote, known.highest_watermark);
         (self.newest_term, self.accepted) = (known.term, known.accepted);
@@ -284,7 +300,7 @@ impl PromiseStore {
 
     pub fn read(&mut self) -> Result<StoreSnapshot, StoreError> {
         self.trusted()?;
-        let view = self.drive(ReadAll::new(&self.keys)).map_err(|ended| self.store_error(ended))?;
+        let view = self.look_at_all()?;
         self.snapshot(view).map_err(|reason| self.distrust(reason))
     }
 
@@ -302,20 +318,33 @@ impl PromiseStore {
         if request.require_tower && self.read().map_err(claim_error)?.tower.is_none() {
             return Err(ClaimError::TowerMissing { identity: self.identity });
         }
+        let Some(mut seen) = self.seen_by(&request)? else {
+            return Err(ClaimError::Refused(Box::new(self.read().map_err(claim_error)?)));
+        };
         self.tenure = Err("a new claim is being made".into());
-        let request = self.protocol_request(request);
-        let claim = protocol::Claim::new(&self.keys, request);
-        let (owner, log) = claim.records();
-        match self.drive(claim) {
-            Ok(ClaimOutcome::Claimed(claimed)) => self.take_over(*claimed, owner, log),
-            Ok(ClaimOutcome::Refused(view)) => match self.snapshot(*view) {
-                Ok(snapshot) => Err(ClaimError::Refused(Box::new(snapshot))),
-                Err(reason) => Err(claim_error(self.distrust(reason))),
-            },
-            Err(Ended::TimedOut { unresolved: true, source }) => {
-                Err(ClaimError::Unresolved { store: self.kv.describe(), source })
+        let until = self.pace.now() + self.limits.write_timeout;
+        loop {
+            let request = self.protocol_request(&request, &seen)?;
+            let claim = protocol::Claim::new(&self.keys, request);
+            let (owner, log) = claim.records();
+            let account = claim.account().cloned();
+            let refused = match self.drive(claim) {
+                Ok(ClaimOutcome::Claimed(claimed)) => return self.take_over(*claimed, owner, log, account),
+                Ok(ClaimOutcome::Refused(view)) => view,
+                Err(Ended::TimedOut { unresolved: true, source }) => {
+                    return Err(ClaimError::Unresolved { store: self.kv.describe(), source });
+                }
+                Err(ended @ (Ended::TimedOut { .. } | Ended::Fault(_))) => {
+                    return Err(claim_error(self.store_error(ended)));
+                }
+            };
+            let view = if self.follow(&refused) { *refused } else { self.look_at_all().map_err(claim_error)? };
+            let snapshot = self.snapshot(view).map_err(|reason| claim_error(self.distrust(reason)))?;
+            match self.seen.take_if(|now| now.is_only_a_vote_later(&seen)) {
+                // Whoever speaks for the account has voted between our look and our claim.
+                Some(now) if self.pace.now() < until => seen = now,
+                Some(_) | None => return Err(ClaimError::Refused(Box::new(snapshot))),
             }
-            Err(ended @ (Ended::TimedOut { .. } | Ended::Fault(_))) => Err(claim_error(self.store_error(ended))),
         }
     }
 
@@ -324,8 +353,10 @@ impl PromiseStore {
         claimed: protocol::Claimed,
         owner: OwnerRecord,
         log: LogRecord,
+        account: Option<AccountRecord>,
     ) -> Result<Claim, ClaimError> {
         let fence = claimed.held.fence;
+        self.keys = self.keys.clone().after(None);
         let stored =
             [&claimed.tower, &claimed.agave_tower].map(|tower| tower.as_ref().map(|tower| tower.value.clone()));
         let view = StoreView {
@@ -334,6 +365,8 @@ impl PromiseStore {
             window: claimed.window,
             intent: None,
             agave: claimed.agave_tower.map(|tower| AgaveView { instance: None, tower: Some(tower) }),
+            account: account.map(|value| Versioned { value, mod_revision: fence.owner_revision }),
+            before: None,
             revision: self.knowledge.revision,
             store_id: self.knowledge.store_id.unwrap_or(0),
         };
@@ -433,10 +466,13 @@ impl PromiseStore {
         intent: IntentRecord,
     ) -> Result<Option<StoreSnapshot>, StoreError> {
         self.trusted()?;
-        let write = WriteIntent::new(&self.keys, owner_revision, intent);
+        let write = self.wish(owner_revision, intent);
         match self.drive(write).map_err(|ended| self.store_error(ended))? {
             IntentOutcome::Written => Ok(None),
-            IntentOutcome::OwnerChanged(view) => self.snapshot(*view).map(Some).map_err(|reason| self.distrust(reason)),
+            IntentOutcome::OwnerChanged(view) => {
+                let view = if self.follow(&view) { *view } else { self.look_at_all()? };
+                self.snapshot(view).map(Some).map_err(|reason| self.distrust(reason))
+            }
         }
     }
 
@@ -520,19 +556,8 @@ impl PromiseStore {
     /// Decodes what was read, and compares it with all that was ever seen (I6). `Err`: why it cannot be trusted.
     fn snapshot(&mut self, view: StoreView) -> Result<StoreSnapshot, String> {
         let owner_revision = view.owner_revision();
-        let tower = match view.tower {
-            Some(tower) => Some(StoredTower::decode(tower.value, &self.identity).map_err(|error| error.to_string())?),
-            None => None,
-        };
-        let tower = match view.agave.as_ref().and_then(|agave| agave.tower.as_ref()) {
-            None => tower,
-            Some(agave) => {
-                let agave = StoredTower::decode(agave.value.clone(), &self.identity)
-                    .map_err(|error| format!("agave's key {}/tower: {error}", self.identity))?;
-                // Whoever voted last, voted on top of the other's tower: the claim of either brings the other's up.
-                Some(tower.filter(|tower| tower.last_slot() >= agave.last_slot()).unwrap_or(agave))
-            }
-        };
+        let seen = self.seen_in(&view)?;
+        let tower = seen.tower.clone();
         let last_vote = tower.as_ref().and_then(StoredTower::last_slot);
         if let Some(known) = self.newest_vote.filter(|known| last_vote.is_none_or(|last| last < *known)) {
             return Err(format!(
@@ -548,10 +573,13 @@ impl PromiseStore {
             return Err(format!("it is at term {term}, and was at term {} before", self.newest_term));
         }
         (self.newest_vote, self.highest_watermark, self.newest_term) = (last_vote, watermark, term);
+        let (owner, speaker) = (seen.owner.clone(), seen.speaker());
+        self.seen = Some(seen);
         Ok(StoreSnapshot {
-            owner: view.owner.map(|owner| owner.value),
+            owner,
             owner_revision,
             tower,
+            speaker,
             window: view.window.map(|window| window.value),
             intent: view.intent.map(|intent| intent.value),
             revision: view.revision,
@@ -585,22 +613,26 @@ impl PromiseStore {
         }
     }
 
-    fn protocol_request(&mut self, request: ClaimRequest) -> protocol::ClaimRequest {
-        protocol::ClaimRequest {
+    fn protocol_request(&mut self, request: &ClaimRequest, seen: &Seen) -> Result<protocol::ClaimRequest, ClaimError> {
+        let quarantined = |reason| ClaimError::Quarantined { store: self.kv.describe(), reason };
+        let succession = seen.succession(&self.keys, self.identity).map_err(quarantined)?;
+        let ClaimRequest { previous_host, host, version, standby_identity, reason, .. } = request.clone();
+        Ok(protocol::ClaimRequest {
             owner_revision: request.owner_revision,
             term_seen: request.term_seen,
-            previous_host: request.previous_host,
+            previous_host,
             instance: self.instance,
-            host: request.host,
-            version: request.version,
-            standby_identity: request.standby_identity,
+            host,
+            version,
+            standby_identity,
             slot_at_claim: request.slot_at_claim,
             preference: request.preference,
-            reason: request.reason,
+            reason,
             claimed_at: request.claimed_at,
             lease: None,
             nonce: self.pace.nonce(),
-        }
+            succession,
+        })
     }
 }
 

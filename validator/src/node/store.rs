@@ -55,7 +55,11 @@ fn check_is_ours(kv: &mut FileKv, keys: &Keys) -> Result<(), Failure> {
         .txn(&Txn { then: vec![everything], ..Txn::default() }, CALL_DEADLINE)
         .map_err(|error| Failure::caused(Status::Failed, &error))?;
     let found: Vec<&str> = reply.reads.iter().flatten().map(|entry| entry.key.as_str()).collect();
-    let Some(other) = found.first().filter(|_| !found.iter().any(|key| key.starts_with(keys.prefix()))) else {
+    // Of our vote account under another identity: the claim takes its promises over.
+    let account = keys.account().map(|(_, name)| name);
+    let is_ours = |key: &&str| key.starts_with(keys.prefix()) || account.as_deref() == Some(*key);
+    let of_an_identity = found.iter().find(|key| key.ends_with("/owner")).or(found.first());
+    let Some(other) = of_an_identity.filter(|_| !found.iter().any(is_ours)) else {
         return Ok(());
     };
     // /tandem/v1/<genesis hash>/<identity>/…
@@ -102,7 +106,9 @@ impl Store {
             let kv: Box<dyn Kv> = match &place {
                 Store::File(folder) => {
                     let mut kv = FileKv::open(folder).map_err(|error| Failure::caused(Status::Failed, &error))?;
-                    check_is_ours(&mut kv, &Keys::new(&genesis_hash, identity))?;
+                    let keys = Keys::new(&genesis_hash, identity);
+                    let keys = vote_account.iter().fold(keys, Keys::for_account);
+                    check_is_ours(&mut kv, &keys)?;
                     Box::new(kv)
                 }
                 Store::Etcd { kv, .. } => Box::new(kv.clone()),

@@ -39,6 +39,8 @@ fn pulse(term: u64, released: bool, newest_sign: Revision) -> Pulse {
         preference: Preference::Primary,
         claimed_at: UnixMillis(0),
         nonce: Nonce::default(),
+        vote_account: None,
+        moved_to: None,
     };
     let owner = Some(Versioned { value: owner, mod_revision: 10 });
     Pulse { owner, newest_sign, ..Pulse::default() }

@@ -177,6 +177,8 @@ impl<'a> Words<'a> {
             preference: if rest.contains(&"secondary") { Preference::Secondary } else { Preference::Primary },
             claimed_at: UnixMillis(0),
             nonce: Nonce::default(),
+            vote_account: None,
+            moved_to: None,
         })
     }
 

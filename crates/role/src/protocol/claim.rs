@@ -2,14 +2,14 @@
 
 use {
     super::{
-        Fault, Fence, Held, Operation, Quarantine, StoreView, Versioned, get, get_all, owned, raw, record, still_own,
-        unchanged, view_of,
+        Fault, Fence, Held, Operation, Quarantine, Shape, StoreView, Succession, Versioned, get, get_all, owned, raw,
+        record, still_own, unchanged, view_of,
     },
     crate::{
         agave_keys::instance_value,
         keys::Keys,
         kv::{Op, Revision, Txn, TxnReply},
-        records::{LogRecord, Nonce, OwnerRecord, Preference, Record, WindowRecord},
+        records::{AccountRecord, LogRecord, Nonce, OwnerRecord, Preference, Record, WindowRecord},
     },
     tandem_types::{InstanceId, Slot, Term, UnixMillis, mutant::mutant},
 };
@@ -34,6 +34,8 @@ pub struct ClaimRequest {
     pub claimed_at: UnixMillis,
     pub lease: Option<u64>,
     pub nonce: Nonce,
+    /// What becomes of the vote account that the keys are for; nothing where they are for none.
+    pub succession: Option<Succession>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,13 +61,18 @@ pub struct Claim {
     term: Term,
     instance: InstanceId,
     owner: OwnerRecord,
+    account: Option<AccountRecord>,
     log: LogRecord,
-    mirrored: bool,
+    shape: Shape,
+    /// Where in the reply its reads begin.
+    reads_at: usize,
 }
 
 impl Claim {
     pub fn new(keys: &Keys, request: ClaimRequest) -> Self {
-        let term = if mutant("claim: the term does not grow") { request.term_seen } else { request.term_seen.next() };
+        let seen =
+            request.succession.as_ref().map_or(request.term_seen, |taken| taken.term_seen.max(request.term_seen));
+        let term = if mutant("claim: the term does not grow") { seen } else { seen.next() };
         let instance = request.instance;
         let log = LogRecord {
             term,
@@ -92,14 +99,20 @@ impl Claim {
             preference: request.preference,
             claimed_at: request.claimed_at,
             nonce: request.nonce,
+            vote_account: keys.account().filter(|_| request.succession.is_some()).map(|(account, _)| *account),
+            moved_to: None,
         };
         let mut then = vec![
             Op::Put { key: keys.owner(), value: owner.encode() },
             Op::Put { key: keys.log(term), value: log.encode() },
-            get(keys.tower()),
-            get(keys.window()),
         ];
-        let mirrored = keys.agave().is_some();
+        let mut compares = vec![unchanged(keys.owner(), request.owner_revision)];
+        if let Some(succession) = &request.succession {
+            compares.extend(succession.compares(keys));
+            then.extend(succession.writes(keys, &owner, &log));
+        }
+        let reads_at = then.len();
+        then.extend([get(keys.tower()), get(keys.window())]);
         if let Some(agave) = keys.agave() {
             // From here on no agave node can store a tower, and without storing it it sends no vote.
             then.push(Op::Put { key: agave.instance.clone(), value: instance_value(&instance) });
@@ -108,11 +121,12 @@ impl Claim {
         if let Some(old) = term.0.checked_sub(LOG_TERMS_KEPT).filter(|old| *old > 0) {
             then.push(Op::Delete { key: keys.log(Term(old)) });
         }
-        let mut compares = vec![unchanged(keys.owner(), request.owner_revision)];
         if mutant("claim: the owner is not compared") {
             compares.clear();
         }
-        Self { txn: Txn { compares, then, otherwise: get_all(keys) }, term, instance, owner, log, mirrored }
+        let account = request.succession.as_ref().map(|succession| succession.record(&owner));
+        let txn = Txn { compares, then, otherwise: get_all(keys) };
+        Self { txn, term, instance, owner, account, log, shape: Shape::of(keys), reads_at }
     }
 
     /// The term this claim is for.
@@ -123,6 +137,11 @@ impl Claim {
     /// The records this claim writes; the release writes them once more, completed.
     pub fn records(&self) -> (OwnerRecord, LogRecord) {
         (self.owner.clone(), self.log.clone())
+    }
+
+    /// The vote account's record as this claim leaves it.
+    pub fn account(&self) -> Option<&AccountRecord> {
+        self.account.as_ref()
     }
 
     fn claimed(
@@ -156,19 +175,22 @@ impl Operation for Claim {
 
     fn interpret(&self, reply: &TxnReply) -> Result<ClaimOutcome, Fault> {
         if reply.succeeded {
-            let [_, _, tower, window, rest @ ..] = reply.reads.as_slice() else {
+            let reads = reply.reads.get(self.reads_at..).unwrap_or_default();
+            let [tower, window, rest @ ..] = reads else {
                 return Err(Quarantine::MalformedReply("a claim reads the tower and the window").into());
             };
             let agave_tower = match rest {
-                [_, tower, ..] if self.mirrored => raw(tower)?,
-                _ if self.mirrored => return Err(Quarantine::MalformedReply("a claim reads agave's tower").into()),
+                [_, tower, ..] if self.shape.mirrored => raw(tower)?,
+                _ if self.shape.mirrored => {
+                    return Err(Quarantine::MalformedReply("a claim reads agave's tower").into());
+                }
                 _ => None,
             };
             let tower = if mutant("claim: the tower found is dropped") { None } else { raw(tower)? };
             let window = if mutant("claim: the watermark found is dropped") { None } else { record(window)? };
             return Ok(self.claimed(reply.revision, tower, window, agave_tower));
         }
-        let view = view_of(reply)?;
+        let view = view_of(self.shape, reply)?;
         if mutant("claim: a refused claim is taken for done") {
             let owner_revision = view.owner_revision();
             return Ok(self.claimed(owner_revision, view.tower, view.window, None));
@@ -195,12 +217,14 @@ impl Operation for Claim {
 pub struct Release {
     txn: Txn,
     fence: Fence,
+    shape: Shape,
 }
 
 impl Release {
     /// `owner` and `log` are the records this process wrote with its claim, the log completed by what happened since.
     pub fn new(keys: &Keys, fence: Fence, owner: &OwnerRecord, log: &LogRecord) -> Self {
-        // Agave's instance is not compared: after an agave node took over, the owner record should still say that we let go.
+        // Agave's instance is not compared: after an agave node took over, the owner record should still say that we let go. Nor is
+        // the vote account: who takes that writes our owner record too.
         let released = OwnerRecord { released: true, lease: None, ..owner.clone() };
         let fenced = !mutant("release: the owner is not compared");
         let compares = if fenced { vec![unchanged(keys.owner(), fence.owner_revision)] } else { vec![] };
@@ -212,7 +236,7 @@ impl Release {
             ],
             otherwise: get_all(keys),
         };
-        Self { txn, fence }
+        Self { txn, fence, shape: Shape::of(keys) }
     }
 }
 
@@ -231,7 +255,7 @@ impl Operation for Release {
         if reply.succeeded {
             return Ok(());
         }
-        let view = view_of(reply)?;
+        let view = view_of(self.shape, reply)?;
         match view.owner {
             Some(owner)
                 if owner.value.released
@@ -250,6 +274,7 @@ impl Operation for Release {
 pub struct WriteLog {
     txn: Txn,
     fence: Fence,
+    shape: Shape,
 }
 
 impl WriteLog {
@@ -259,7 +284,7 @@ impl WriteLog {
             then: vec![Op::Put { key: keys.log(fence.term), value: log.encode() }],
             otherwise: get_all(keys),
         };
-        Self { txn, fence }
+        Self { txn, fence, shape: Shape::of(keys) }
     }
 }
 
@@ -278,7 +303,7 @@ impl Operation for WriteLog {
         if reply.succeeded {
             return Ok(());
         }
-        let view = view_of(reply)?;
+        let view = view_of(self.shape, reply)?;
         still_own(&self.fence, &view)?;
         Err(Quarantine::MalformedReply("the owner is unchanged, and yet the write was refused").into())
     }

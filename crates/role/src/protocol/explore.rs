@@ -101,6 +101,7 @@ fn request(id: u8, view: &StoreView) -> ClaimRequest {
         claimed_at: UnixMillis(0),
         lease: None,
         nonce: Nonce(id.into()),
+        succession: None,
     }
 }
 
@@ -166,15 +167,7 @@ impl Node {
             });
         }
         if self.may_release {
-            let view = StoreView {
-                owner: None,
-                tower: None,
-                window: None,
-                intent: None,
-                agave: None,
-                revision: 0,
-                store_id: 0,
-            };
+            let view = StoreView::empty();
             let (owner, log) = records_of(&view, self.id, held.fence.term);
             let op = Release::new(&keys(), held.fence, &owner, &log);
             with(&|node| node.doing = Doing::Releasing(InFlight::new(op.clone())));
@@ -197,6 +190,8 @@ fn records_of(view: &StoreView, id: u8, term: Term) -> (OwnerRecord, LogRecord) 
         preference: Preference::Primary,
         claimed_at: UnixMillis(0),
         nonce: request.nonce,
+        vote_account: None,
+        moved_to: None,
     };
     let log = LogRecord {
         term,
@@ -511,8 +506,7 @@ fn a_paused_owner_wakes_up_fenced() {
 #[test]
 fn revisions_reused_by_a_restored_store_do_not_pass_for_ours() {
     let mut world = World::new(Mutant::None, 0);
-    let view =
-        StoreView { owner: None, tower: None, window: None, intent: None, agave: None, revision: 0, store_id: 1 };
+    let view = StoreView::empty();
     let backup = world.store.clone();
     let claim = |world: &mut World, id: u8| {
         let claim = Claim::new(&keys(), request(id, &view));
@@ -536,8 +530,7 @@ fn revisions_reused_by_a_restored_store_do_not_pass_for_ours() {
 #[test]
 fn a_foreign_tower_under_our_own_claim_is_quarantined() {
     let mut world = World::new(Mutant::None, 0);
-    let view =
-        StoreView { owner: None, tower: None, window: None, intent: None, agave: None, revision: 0, store_id: 1 };
+    let view = StoreView::empty();
     let claim = Claim::new(&keys(), request(1, &view));
     let reply = world.apply(claim.txn());
     let ClaimOutcome::Claimed(claimed) = claim.interpret(&reply).unwrap() else { panic!("the store was empty") };
@@ -551,8 +544,7 @@ fn a_foreign_tower_under_our_own_claim_is_quarantined() {
 #[test]
 fn a_refused_claim_changes_nothing_and_tells_who_won() {
     let mut world = World::new(Mutant::None, 0);
-    let view =
-        StoreView { owner: None, tower: None, window: None, intent: None, agave: None, revision: 0, store_id: 1 };
+    let view = StoreView::empty();
     let first = Claim::new(&keys(), request(1, &view));
     let second = Claim::new(&keys(), request(2, &view));
     world.apply(first.txn());
@@ -566,8 +558,7 @@ fn a_refused_claim_changes_nothing_and_tells_who_won() {
 #[test]
 fn intents_are_for_the_owner_that_was_read() {
     let mut world = World::new(Mutant::None, 0);
-    let view =
-        StoreView { owner: None, tower: None, window: None, intent: None, agave: None, revision: 0, store_id: 1 };
+    let view = StoreView::empty();
     let claim = Claim::new(&keys(), request(1, &view));
     let reply = world.apply(claim.txn());
     let intent = IntentRecord {

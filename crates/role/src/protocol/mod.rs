@@ -8,12 +8,15 @@
 //!
 //! ```text
 //!   operation   compare                                   write
-//!   claim       owner == what was read                    owner(term+1), log;  read tower, window
-//!   vote        owner == my claim, tower == mine          tower
-//!   slot        owner == my claim, window == mine         window (W only up)
+//!   claim       owner, account == what was read           owner(term+1), account, log;  read tower, window
+//!   vote        owner, account == my claim, tower == mine tower
+//!   slot        owner, account == my claim, window == mine window (W only up)
 //!   release     owner == my claim                         owner(released), log
 //!   intent      owner == what was read                    intent
 //! ```
+//!
+//! `account` is the vote account's own record (see `succession.rs`): it says which identity speaks for it, and a claim under another
+//! identity takes over from that one in the same transaction.
 //!
 //! With agave's keys kept in step (see `agave_keys.rs`) a claim also puts its instance there, every write of the owner
 //! also compares it, and a vote's tower goes into both places.
@@ -21,13 +24,17 @@
 mod claim;
 #[cfg(test)]
 mod explore;
+#[cfg(test)]
+mod explore_account;
 mod hints;
+mod succession;
 mod vote;
 mod wish;
 
 pub use {
     claim::{Claim, ClaimOutcome, ClaimRequest, Claimed, Release, WriteLog},
     hints::{Announce, DropTower, Forget, Pulse, ReadNotes, ReadPulse, SetHold},
+    succession::{Before, Succession},
     vote::{Beat, ClaimLeaderSlot, RecordVote},
     wish::{IntentOutcome, ReadAll, ReadLogs, WriteIntent},
 };
@@ -37,9 +44,9 @@ use {
         agave_keys::{AgaveView, is_ours, true_owner},
         keys::Keys,
         kv::{Compare, KeyValue, KvError, Op, Revision, Txn, TxnReply},
-        records::{BadRecord, IntentRecord, OwnerRecord, Record, WindowRecord},
+        records::{AccountRecord, BadRecord, IntentRecord, OwnerRecord, Record, WindowRecord},
     },
-    tandem_types::{InstanceId, Slot, Term, mutant::mutant},
+    tandem_types::{InstanceId, Pubkey, Slot, Term, mutant::mutant},
     thiserror::Error,
 };
 
@@ -59,6 +66,10 @@ pub struct StoreView {
     pub intent: Option<Versioned<IntentRecord>>,
     /// None: agave's keys are not kept in step.
     pub agave: Option<AgaveView>,
+    /// Who speaks for the vote account; nothing also where the keys name none.
+    pub account: Option<Versioned<AccountRecord>>,
+    /// The records of the identity that the keys take to speak for it instead.
+    pub before: Option<Before>,
     pub revision: Revision,
     pub store_id: u64,
 }
@@ -66,12 +77,31 @@ pub struct StoreView {
 impl StoreView {
     /// What a claim on the strength of this view must compare.
     pub fn owner_revision(&self) -> Revision {
-        self.owner.as_ref().map_or(0, |owner| owner.mod_revision)
+        revision_of(self.owner.as_ref())
     }
 
     pub fn term(&self) -> Term {
         self.owner.as_ref().map_or(Term(0), |owner| owner.value.term)
     }
+
+    #[cfg(test)]
+    pub(crate) fn empty() -> Self {
+        Self {
+            owner: None,
+            tower: None,
+            window: None,
+            intent: None,
+            agave: None,
+            account: None,
+            before: None,
+            revision: 0,
+            store_id: 1,
+        }
+    }
+}
+
+fn revision_of<T>(found: Option<&Versioned<T>>) -> Revision {
+    found.map_or(0, |found| found.mod_revision)
 }
 
 /// What every write of an owner compares: nobody has claimed since.
@@ -150,6 +180,9 @@ impl From<BadRecord> for Fault {
 pub fn describe_owner(owner: Option<&OwnerRecord>) -> String {
     match owner {
         None => "the store names no owner".into(),
+        Some(OwnerRecord { moved_to: Some(identity), term, host, instance, .. }) => format!(
+            "its vote account belongs to identity {identity} now, by a newer claim (term {term} of {host}, instance {instance})"
+        ),
         Some(owner) if owner.released => {
             format!("released at term {} by {} ({})", owner.term, owner.host, owner.instance)
         }
@@ -256,7 +289,27 @@ fn get_all(keys: &Keys) -> Vec<Op> {
     if let Some(agave) = keys.agave() {
         reads.extend([get(agave.instance.clone()), get(agave.tower.clone())]);
     }
+    if let Some((_, account)) = keys.account() {
+        reads.push(get(account));
+        reads.extend(keys.before().into_iter().flat_map(|(_, before)| succession::reads(before)));
+    }
     reads
+}
+
+/// Which reads [`get_all`] asks for.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    mirrored: bool,
+    account: Option<Pubkey>,
+    before: Option<Pubkey>,
+}
+
+impl Shape {
+    fn of(keys: &Keys) -> Self {
+        let account = keys.account().map(|(account, _)| *account);
+        let before = keys.before().filter(|_| account.is_some()).map(|(identity, _)| identity);
+        Self { mirrored: keys.agave().is_some(), account, before }
+    }
 }
 
 /// What every write of an owner compares: nobody has claimed since, be it with this software or with agave's.
@@ -265,19 +318,23 @@ fn owned(keys: &Keys, fence: &Fence) -> Vec<Compare> {
     if let Some(agave) = keys.agave() {
         compares.push(unchanged(agave.instance.clone(), fence.owner_revision));
     }
+    if let Some((_, account)) = keys.account() {
+        compares.push(unchanged(account, fence.owner_revision));
+    }
     compares
 }
 
 /// The view out of a branch made by [`get_all`].
-fn view_of(reply: &TxnReply) -> Result<StoreView, Fault> {
-    let ([owner, tower, window, intent], agave) = match reply.reads.as_slice() {
-        [owner, tower, window, intent] => ([owner, tower, window, intent], None),
-        [owner, tower, window, intent, agave_instance, agave_tower] => {
-            let agave = AgaveView { instance: raw(agave_instance)?, tower: raw(agave_tower)? };
-            ([owner, tower, window, intent], Some(agave))
-        }
-        _ => return Err(Quarantine::MalformedReply("four reads were asked for, or six with agave's keys").into()),
+fn view_of(shape: Shape, reply: &TxnReply) -> Result<StoreView, Fault> {
+    let mut reads = Reads(reply.reads.iter());
+    let [owner, tower, window, intent] = [reads.next()?, reads.next()?, reads.next()?, reads.next()?];
+    let agave = if shape.mirrored { Some(reads.agave()?) } else { None };
+    let account = if shape.account.is_some() { record(reads.next()?)? } else { None };
+    let before = match (shape.account, shape.before) {
+        (Some(account), Some(identity)) => Some(Before::read(identity, account, shape.mirrored, &mut reads)?),
+        (Some(_) | None, _) => None,
     };
+    reads.end()?;
     Ok(StoreView {
         owner: true_owner(record(owner)?, agave.as_ref()),
         tower: raw(tower)?,
@@ -285,9 +342,31 @@ fn view_of(reply: &TxnReply) -> Result<StoreView, Fault> {
         // A hint: what cannot be read is no wish, and no reason to distrust the store.
         intent: record(intent).ok().flatten(),
         agave,
+        account,
+        before,
         revision: reply.revision,
         store_id: reply.store_id,
     })
+}
+
+struct Reads<'a>(std::slice::Iter<'a, Vec<KeyValue>>);
+
+impl<'a> Reads<'a> {
+    fn next(&mut self) -> Result<&'a [KeyValue], Fault> {
+        let read = self.0.next().ok_or(Quarantine::MalformedReply("it has fewer reads than were asked for"))?;
+        Ok(read.as_slice())
+    }
+
+    fn agave(&mut self) -> Result<AgaveView, Fault> {
+        Ok(AgaveView { instance: raw(self.next()?)?, tower: raw(self.next()?)? })
+    }
+
+    fn end(mut self) -> Result<(), Fault> {
+        match self.0.next() {
+            None => Ok(()),
+            Some(_) => Err(Quarantine::MalformedReply("it has more reads than were asked for").into()),
+        }
+    }
 }
 
 fn raw(read: &[KeyValue]) -> Result<Option<Versioned<Vec<u8>>>, Fault> {
@@ -329,10 +408,20 @@ fn still_own(fence: &Fence, view: &StoreView) -> Result<(), Fault> {
             Some(agave) if !is_ours(agave, fence.owner_revision) => {
                 Err(Quarantine::ForeignWrite { key: "agave instance", revision: view.revision }.into())
             }
-            Some(_) | None => Ok(()),
+            Some(_) | None => account_still_own(fence, view),
         },
         Some(owner) => Err(Fault::Fenced { owner: Some(Box::new(owner.value.clone())) }),
         None => Err(Fault::Fenced { owner: None }),
+    }
+}
+
+/// A claim for the account under another identity changes the owner record too. So whoever changed the account alone is none of ours.
+fn account_still_own(fence: &Fence, view: &StoreView) -> Result<(), Fault> {
+    match &view.account {
+        Some(account) if account.mod_revision != fence.owner_revision => {
+            Err(Quarantine::ForeignWrite { key: "vote account", revision: account.mod_revision }.into())
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

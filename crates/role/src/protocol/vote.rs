@@ -2,7 +2,8 @@
 
 use {
     super::{
-        Fault, Fence, Held, Operation, Quarantine, get, get_all, insist_on_own, owned, still_own, unchanged, view_of,
+        Fault, Fence, Held, Operation, Quarantine, Shape, get, get_all, insist_on_own, owned, still_own, unchanged,
+        view_of,
     },
     crate::{
         hints::BeatRecord,
@@ -17,6 +18,7 @@ use {
 #[derive(Clone, Debug)]
 pub struct RecordVote {
     txn: Txn,
+    shape: Shape,
     fence: Fence,
     before: Revision,
     tower: Vec<u8>,
@@ -40,7 +42,7 @@ impl RecordVote {
             then.push(Op::Put { key: agave.tower.clone(), value: tower.clone() });
         }
         let txn = Txn { compares, then, otherwise: get_all(keys) };
-        Self { txn, fence: held.fence, before: held.tower_revision, tower }
+        Self { txn, shape: Shape::of(keys), fence: held.fence, before: held.tower_revision, tower }
     }
 }
 
@@ -63,7 +65,7 @@ impl Operation for RecordVote {
             insist_on_own(&self.fence, owner)?;
             return Ok(reply.revision);
         }
-        let view = view_of(reply)?;
+        let view = view_of(self.shape, reply)?;
         if mutant("vote: a refused record is taken for done") {
             return Ok(view.tower.map_or(0, |tower| tower.mod_revision));
         }
@@ -81,6 +83,7 @@ impl Operation for RecordVote {
 #[derive(Clone, Debug)]
 pub struct ClaimLeaderSlot {
     txn: Txn,
+    shape: Shape,
     fence: Fence,
     before: Revision,
     window: WindowRecord,
@@ -106,7 +109,7 @@ impl ClaimLeaderSlot {
             then: vec![Op::Put { key: keys.window(), value: window.encode() }, get(keys.owner())],
             otherwise: get_all(keys),
         };
-        Some(Self { txn, fence: held.fence, before: held.window_revision, window })
+        Some(Self { txn, shape: Shape::of(keys), fence: held.fence, before: held.window_revision, window })
     }
 }
 
@@ -129,7 +132,7 @@ impl Operation for ClaimLeaderSlot {
             insist_on_own(&self.fence, owner)?;
             return Ok(reply.revision);
         }
-        let view = view_of(reply)?;
+        let view = view_of(self.shape, reply)?;
         if mutant("slot: a refused claim of a slot is taken for done") {
             return Ok(view.window.map_or(0, |window| window.mod_revision));
         }
@@ -147,6 +150,7 @@ impl Operation for ClaimLeaderSlot {
 #[derive(Clone, Debug)]
 pub struct Beat {
     txn: Txn,
+    shape: Shape,
     fence: Fence,
 }
 
@@ -159,7 +163,7 @@ impl Beat {
             then: vec![Op::PutLeased { key: keys.alive(), value }],
             otherwise: get_all(keys),
         };
-        Self { txn, fence }
+        Self { txn, shape: Shape::of(keys), fence }
     }
 }
 
@@ -178,6 +182,6 @@ impl Operation for Beat {
         if reply.succeeded {
             return Ok(());
         }
-        still_own(&self.fence, &view_of(reply)?)
+        still_own(&self.fence, &view_of(self.shape, reply)?)
     }
 }

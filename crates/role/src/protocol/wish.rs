@@ -1,10 +1,10 @@
 //! Reading everything, and asking the owner to let go. Both decide nothing.
 
 use {
-    super::{Fault, Operation, Quarantine, StoreView, get_all, unchanged, view_of},
+    super::{Fault, Operation, Quarantine, Shape, StoreView, get_all, unchanged, view_of},
     crate::{
         keys::Keys,
-        kv::{Op, Revision, Txn, TxnReply},
+        kv::{Compare, Op, Revision, Txn, TxnReply},
         records::{IntentRecord, LogRecord, Record},
     },
 };
@@ -13,11 +13,12 @@ use {
 #[derive(Clone, Debug)]
 pub struct ReadAll {
     txn: Txn,
+    shape: Shape,
 }
 
 impl ReadAll {
     pub fn new(keys: &Keys) -> Self {
-        Self { txn: Txn { compares: vec![], then: get_all(keys), otherwise: vec![] } }
+        Self { txn: Txn { compares: vec![], then: get_all(keys), otherwise: vec![] }, shape: Shape::of(keys) }
     }
 }
 
@@ -33,7 +34,7 @@ impl Operation for ReadAll {
     }
 
     fn interpret(&self, reply: &TxnReply) -> Result<StoreView, Fault> {
-        view_of(reply)
+        view_of(self.shape, reply)
     }
 }
 
@@ -48,16 +49,24 @@ pub enum IntentOutcome {
 #[derive(Clone, Debug)]
 pub struct WriteIntent {
     txn: Txn,
+    shape: Shape,
 }
 
 impl WriteIntent {
     pub fn new(keys: &Keys, owner_revision: Revision, intent: IntentRecord) -> Self {
-        let txn = Txn {
-            compares: vec![unchanged(keys.owner(), owner_revision)],
-            then: vec![Op::Put { key: keys.intent(), value: intent.encode() }],
-            otherwise: get_all(keys),
-        };
-        Self { txn }
+        Self::to(keys, keys, vec![unchanged(keys.owner(), owner_revision)], intent)
+    }
+
+    /// To the owner of the identity that speaks for the vote account instead of ours, as it was read; its watch is on its own keys.
+    pub fn to_speaker(keys: &Keys, owner_revision: Revision, speaker: Revision, intent: IntentRecord) -> Self {
+        let Some((_, before)) = keys.before() else { return Self::new(keys, owner_revision, intent) };
+        let compares = vec![unchanged(keys.owner(), owner_revision), unchanged(before.owner(), speaker)];
+        Self::to(keys, before, compares, intent)
+    }
+
+    fn to(keys: &Keys, whose: &Keys, compares: Vec<Compare>, intent: IntentRecord) -> Self {
+        let then = vec![Op::Put { key: whose.intent(), value: intent.encode() }];
+        Self { txn: Txn { compares, then, otherwise: get_all(keys) }, shape: Shape::of(keys) }
     }
 }
 
@@ -76,7 +85,7 @@ impl Operation for WriteIntent {
         if reply.succeeded {
             return Ok(IntentOutcome::Written);
         }
-        let view = view_of(reply)?;
+        let view = view_of(self.shape, reply)?;
         // The owner may have released in answer to an earlier copy of this very intent: that is a change too.
         Ok(IntentOutcome::OwnerChanged(Box::new(view)))
     }

@@ -73,6 +73,8 @@ fn owned_by(instance: InstanceId) -> Box<StoreFacts> {
         preference: Preference::Primary,
         claimed_at: UnixMillis(0),
         nonce: Nonce::default(),
+        vote_account: None,
+        moved_to: None,
     };
     Box::new(StoreFacts {
         owner: Some(owner),
