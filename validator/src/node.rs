@@ -87,7 +87,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let genesis = chain::load_genesis(&config, &reader)?;
     let root = chain::genesis_bank(&genesis)?;
     chain::check_leaders(&config, &root)?;
-    let role = role_of(&config, &root)?;
+    let role = role_of(&config, &root);
     let kv = store::open(&config, &runtime)?;
     let ports = Ports::bind(&config)?;
     let release = ReleaseRecorder::open(config.release_log.as_deref())?;
@@ -213,33 +213,27 @@ pub fn run(config: Config) -> Result<(), Failure> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Role {
     configured: role_config::ConfiguredRole,
-    /// The identity of the vote account; the contested one.
+    /// The contested one: a primary's own. A secondary learns it from the vote account.
     identity: Option<Pubkey>,
 }
 
-fn role_of(config: &Config, root: &Bank) -> Result<Role, Failure> {
-    let Some(vote_account) = config.vote_account.filter(|_| config.voting) else {
-        return Ok(Role { configured: role_config::ConfiguredRole::Secondary, identity: None });
-    };
-    let accounts = root.vote_accounts();
-    let node = accounts.get(&vote_account).map(|account| *account.node());
+/// By the flags alone. What the vote account says is a matter of the current root, which is not known before the ledger is replayed: the
+/// account may be made later, or may have changed its identity since the genesis.
+fn role_of(config: &Config, genesis: &Bank) -> Role {
+    let secondary = |identity| Role { configured: role_config::ConfiguredRole::Secondary, identity };
+    let Some(vote_account) = config.vote_account.filter(|_| config.voting) else { return secondary(None) };
+    let named = genesis.vote_accounts().get(&vote_account).map(|account| *account.node());
     let own = config.keys.identity.pubkey();
-    match node {
-        None if config.check_vote_account => Err(Failure::refused(format!(
-            "vote account {vote_account} does not exist in the genesis of {}",
-            config.ledger.display()
-        ))
-        .remedy("check --vote-account and the genesis; --no-check-vote-account starts without the check")),
-        None => Ok(Role { configured: role_config::ConfiguredRole::Secondary, identity: None }),
-        Some(node) if node == own => {
-            Ok(Role { configured: role_config::ConfiguredRole::Primary, identity: Some(node) })
+    if config.check_vote_account || named == Some(own) {
+        if named.is_none() {
+            tracing::warn!(
+                "vote account {vote_account} does not exist in the genesis: this node stands by until a root has it; if it should be \
+                 there, check --vote-account and the genesis"
+            );
         }
-        Some(node) if config.check_vote_account => {
-            Err(Failure::refused(format!("vote account {vote_account} belongs to identity {node}, not to {own}"))
-                .remedy("a secondary is started with --no-check-vote-account; a primary with the key of that identity"))
-        }
-        Some(node) => Ok(Role { configured: role_config::ConfiguredRole::Secondary, identity: Some(node) }),
+        return Role { configured: role_config::ConfiguredRole::Primary, identity: Some(own) };
     }
+    secondary(named)
 }
 
 /// A primary stands by under a throw-away key, so that two machines with one key never speak under it at once. One whose
@@ -423,6 +417,7 @@ pub(crate) fn starting_status(vault: &Vault) -> NodeStatus {
         peers: 0,
         store: String::new(),
         last_handover: None,
+        objection: None,
         quarantine: None,
         last_step_down: None,
         vote_path: Default::default(),

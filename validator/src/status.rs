@@ -34,6 +34,9 @@ pub struct NodeStatus {
     /// Why nothing is signed on the store's word, if so.
     #[serde(default)]
     pub quarantine: Option<String>,
+    /// Why this node may not claim, by what the chain's root says of its vote account.
+    #[serde(default)]
+    pub objection: Option<String>,
     /// The last takeover by this process, when there was one.
     pub last_handover: Option<HandoverReport>,
     /// The last time this process stopped speaking for the identity, when there was one.

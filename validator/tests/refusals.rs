@@ -10,6 +10,8 @@ mod far_vote;
 mod files;
 #[path = "refusals/hostile.rs"]
 mod hostile;
+#[path = "refusals/late_account.rs"]
+mod late_account;
 #[path = "refusals/log_reader.rs"]
 mod log_reader;
 #[path = "refusals/signals.rs"]

@@ -183,8 +183,14 @@ pub struct SetIdentity {
 /// Whether this node could vote at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Candidate {
-    /// Node identity that this node's vote account names; `None`: the vote account does not exist in our root.
+    /// What this node votes for, if it votes.
+    pub vote_account: Option<Pubkey>,
+    /// The root that the next is of.
+    pub root: Slot,
+    /// Node identity that the vote account names; `None`: it does not exist in our root.
     pub vote_account_node: Option<Pubkey>,
+    /// The same at the tip: what the root is about to say.
+    pub node_at_tip: Option<Pubkey>,
     /// The vault holds the key that may vote for the vote account now.
     pub authorized_voter_held: bool,
 }

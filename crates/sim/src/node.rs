@@ -244,6 +244,9 @@ impl Life {
             own_vote_on_chain: chain.own_landed(self.processed).last_voted_slot(),
             own_vote_in_gossip: Some(self.own_vote_seen).filter(|slot| *slot > 0),
             candidate: Candidate {
+                vote_account: Some(chain::vote_account()),
+                root: self.root,
+                node_at_tip: Some(identity_key().pubkey()),
                 vote_account_node: Some(identity_key().pubkey()),
                 authorized_voter_held: self.vault.holds_voter(&identity_key().pubkey()),
             },

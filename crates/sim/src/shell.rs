@@ -349,7 +349,13 @@ impl World {
 
     fn candidate(&self, node: usize) -> Candidate {
         let held = self.hosts[node].life.as_ref().is_some_and(|life| life.vault.holds_voter(&self.identity));
-        Candidate { vote_account_node: Some(self.identity), authorized_voter_held: held }
+        Candidate {
+            vote_account: Some(chain::vote_account()),
+            root: self.hosts[node].life.as_ref().map_or(0, |life| life.root),
+            vote_account_node: Some(self.identity),
+            node_at_tip: Some(self.identity),
+            authorized_voter_held: held,
+        }
     }
 
     pub fn set_identity(&mut self, node: usize, contested: bool, require_tower: bool) {

@@ -8,12 +8,13 @@ use {
 
 #[derive(Args, Debug, Clone, PartialEq)]
 pub struct RunArgs {
-    /// Keypair of this node's identity. When it is the identity of the vote account, this node is the primary and claims
-    /// it once caught up; otherwise it is a secondary and stays under this identity until `set-identity`
+    /// Keypair of this node's identity. With --vote-account this node is the primary and claims the identity once caught up; with
+    /// --no-check-vote-account besides it is a secondary, and stays under this one until `set-identity`
     #[arg(short = 'i', long, value_name = "KEYPAIR")]
     pub identity: Option<PathBuf>,
 
-    /// Vote account: address or keypair file. Without it this node never votes and never leads
+    /// Vote account: address or keypair file. Without it this node never votes and never leads. One that does not exist yet is
+    /// waited for; a primary ends with status 5 when it is another identity's
     #[arg(long, value_name = "ADDRESS")]
     pub vote_account: Option<String>,
 
@@ -22,7 +23,7 @@ pub struct RunArgs {
     #[arg(long = "authorized-voter", value_name = "KEYPAIR")]
     pub authorized_voter: Vec<PathBuf>,
 
-    /// Do not insist that --identity is the identity of --vote-account (a secondary's is not)
+    /// A secondary: --identity is not the one that --vote-account names, and is not claimed without `set-identity`
     #[arg(long)]
     pub no_check_vote_account: bool,
 

@@ -29,8 +29,9 @@ fn line(status: &NodeStatus) -> String {
         None => "the cluster's tip is not known yet".to_owned(),
     };
     let quarantine = status.quarantine.as_ref().map_or(String::new(), |reason| format!(" | QUARANTINED: {reason}"));
+    let objection = status.objection.as_ref().map_or(String::new(), |reason| format!(" | CANNOT VOTE: {reason}"));
     format!(
-        "{} {} | term {} | tip {} ({behind}) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}{quarantine}",
+        "{} {} | term {} | tip {} ({behind}) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}{quarantine}{objection}",
         status.role,
         status.identity,
         or_dash(status.term),

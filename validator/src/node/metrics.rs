@@ -31,6 +31,11 @@ fn gauges(status: &NodeStatus) -> Vec<(&'static str, &'static str, u64)> {
         ("last_vote_slot", "Slot of the last recorded vote, 0 for none", status.last_vote.unwrap_or_default()),
         ("peers", "Nodes heard of in gossip within a minute", status.peers as u64),
         (
+            "cannot_vote",
+            "1 when the vote account does not exist, or names another identity, as of the root",
+            u64::from(status.objection.is_some()),
+        ),
+        (
             "quarantined",
             "1 when nothing is signed on the store's word, until `failover recover`",
             u64::from(status.quarantine.is_some()),

@@ -23,9 +23,7 @@ use {
     tandem_env::{Rx, unix_nanos},
     tandem_net::TpuIdentity,
     tandem_role::{
-        event::{
-            Candidate, Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource, Transition,
-        },
+        event::{Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource, Transition},
         machine::Machine,
     },
     tandem_tower_storage::Claim,
@@ -57,6 +55,8 @@ pub struct RoleStage {
     last_step_down: Option<StepDownReport>,
     last_vote: Option<u64>,
     quarantined: Option<String>,
+    /// What the vote account says against this node, and whom it named when that was said.
+    objection: Option<(String, Option<Pubkey>)>,
     store_name: String,
     effects: Vec<Effect>,
     auto: auto::Auto,
@@ -101,6 +101,7 @@ impl RoleStage {
             last_step_down: None,
             last_vote: None,
             quarantined: None,
+            objection: None,
             store_name: setup.store_name,
             effects: Vec::new(),
             auto,
@@ -141,6 +142,7 @@ impl RoleStage {
     fn handle(&mut self, now: Tick, event: Event) -> Result<(), Failure> {
         self.machine.handle(now, event, &mut self.effects);
         self.tell_quarantine();
+        self.tell_objection();
         // Effects may answer themselves (switching the name): those answers are events of their own.
         while !self.effects.is_empty() {
             for effect in std::mem::take(&mut self.effects) {
@@ -169,6 +171,22 @@ impl RoleStage {
         }
     }
 
+    /// A mistaken `--vote-account` is to be found by who looks at the log, and not said at each root again.
+    fn tell_objection(&mut self) {
+        if !self.machine.is_near_the_tip() {
+            return;
+        }
+        let objection = self.machine.account_objection();
+        let named = self.chain.last().candidate.vote_account_node;
+        let changed = self.objection.as_ref().map(|(_, named)| *named) != objection.as_ref().map(|_| named);
+        match &objection {
+            Some(reason) if changed => tracing::error!("this node cannot vote: {reason}"),
+            None if changed => tracing::info!("the vote account names this node's identity"),
+            Some(_) | None => {}
+        }
+        self.objection = objection.map(|reason| (reason, named));
+    }
+
     fn request(&mut self, now: Tick, request: RoleRequest) -> Result<(), Failure> {
         match request {
             RoleRequest::Failover(question) => self.failover_question(*question),
@@ -178,10 +196,10 @@ impl RoleStage {
             }
             RoleRequest::SetIdentity { keypair, require_tower, reply } => {
                 let identity = keypair.pubkey();
-                let vote_account_node = self.chain.vote_account_node(&self.shared);
+                let candidate = self.chain.candidate(&self.shared, Some(&identity));
                 self.next_request += 1;
                 let request = RequestId(self.next_request);
-                if vote_account_node == Some(identity) {
+                if candidate.vote_account_node == Some(identity) {
                     self.open_store(identity)?;
                     self.shared.views.vault.hold_identity(keypair);
                 } else {
@@ -192,8 +210,6 @@ impl RoleStage {
                     self.stopwatch.begin();
                 }
                 self.replies.insert(request, reply);
-                let authorized_voter_held = self.chain.authorized_voter_held(&self.shared);
-                let candidate = Candidate { vote_account_node, authorized_voter_held };
                 let wish = SetIdentity { request, identity, require_tower, candidate };
                 self.handle(now, Event::SetIdentity(wish))
             }

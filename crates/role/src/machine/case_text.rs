@@ -357,7 +357,16 @@ fn intent(mine: bool, deadline_ms: u64, term: u64) -> IntentRecord {
 
 fn candidate(words: &Words) -> Candidate {
     Candidate {
-        vote_account_node: (!words.has("no-vote-account")).then(identity),
+        vote_account: Some(Pubkey::new_from_array([6; 32])),
+        root: words.number("root").unwrap_or(0),
+        vote_account_node: match words.values.get("account-of") {
+            Some(&"another") => Some(other_key()),
+            Some(_) | None => (!words.has("no-vote-account")).then(identity),
+        },
+        node_at_tip: match words.values.get("tip-of") {
+            Some(&"another") => Some(other_key()),
+            Some(_) | None => Some(identity()),
+        },
         authorized_voter_held: !words.has("no-voter"),
     }
 }

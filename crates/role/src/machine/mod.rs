@@ -20,6 +20,7 @@
 //! * LOCKED: the keys are locked. Only then is the identity given back: the order the other way round would leave a
 //!   moment in which two machines could sign. When the fence was lost we come here at once.
 
+mod account;
 mod fitness;
 mod join;
 mod plan;
@@ -28,6 +29,8 @@ mod stepdown;
 mod takeover;
 mod twin;
 
+#[cfg(test)]
+mod account_cases;
 #[cfg(test)]
 mod case_text;
 #[cfg(test)]
@@ -70,8 +73,8 @@ pub struct Machine {
     /// A configured primary claims by itself once in its life: after it has lost or given the identity, only an
     /// operator makes it active again, or two machines would play ping-pong.
     claims_by_itself: bool,
-    /// Why it did not claim, as was said last.
-    objected: Option<String>,
+    /// Why it did not claim, as was said last, and whom the vote account named then.
+    objected: Option<(RefusedKind, Option<Pubkey>)>,
     /// Not before this, after an attempt that failed.
     claims_after: Tick,
     /// Earlier runs of this node, which ended: it holds the lock that they held.
@@ -203,6 +206,7 @@ impl Machine {
         match event {
             Event::Chain(chain) => {
                 self.chain = chain;
+                self.owner_misnamed(now, out);
                 self.standby_chain(now, out);
                 self.takeover_chain(now, out);
             }

@@ -1,7 +1,7 @@
 //! STANDBY: who may become active, and the way there: look, ask, wait, claim. Nothing of this changes the node.
 
 use {
-    super::{Machine, State, refuse},
+    super::{Machine, State, account::misfit, refuse},
     crate::{
         config::Failback,
         event::{
@@ -155,11 +155,12 @@ impl Machine {
         self.pursue(now, wish.identity, Some(wish.request), wish.require_tower, Why::Operator, out);
     }
 
-    /// Why a claim that nobody asked for is not made; said once.
+    /// Why a claim that nobody asked for is not made; said once, though the root that it speaks of moves on.
     fn object(&mut self, objection: &Objection, out: &mut Vec<Effect>) {
-        let why = format!("{}; {}", objection.reason, objection.remedy);
-        if objection.kind != RefusedKind::NotCaughtUp && self.objected.as_ref() != Some(&why) {
-            self.objected = Some(why.clone());
+        let about = (objection.kind, self.chain.candidate.vote_account_node);
+        if objection.kind != RefusedKind::NotCaughtUp && self.objected != Some(about) {
+            self.objected = Some(about);
+            let why = format!("{}; {}", objection.reason, objection.remedy);
             self.enter(State::Standby(None), &why, out);
         }
     }
@@ -180,23 +181,8 @@ impl Machine {
     /// Everything that can be said against becoming active without asking the store.
     pub(super) fn admissible(&self, identity: &Pubkey, candidate: &Candidate) -> Result<(), Objection> {
         let object = |kind, reason: String, remedy| Err(Objection { kind, reason, remedy });
-        match candidate.vote_account_node {
-            None => {
-                return object(
-                    RefusedKind::WrongVoteAccount,
-                    "this node's vote account does not exist on this cluster".into(),
-                    "check --vote-account and the genesis; nothing was claimed",
-                );
-            }
-            Some(node) if node != *identity => {
-                let reason = format!("this node's vote account votes for identity {node}, not for {identity}");
-                return object(
-                    RefusedKind::WrongVoteAccount,
-                    reason,
-                    "give the key of that identity, or start with the right --vote-account; nothing was claimed",
-                );
-            }
-            Some(_) => {}
+        if let Some((reason, remedy)) = misfit(identity, candidate) {
+            return object(RefusedKind::WrongVoteAccount, reason, remedy);
         }
         if !candidate.authorized_voter_held {
             return object(
@@ -256,8 +242,10 @@ impl Machine {
         if self.claims_by_itself && self.caught_up() && now >= self.claims_after {
             if let Err(objection) = self.admissible(&identity, &self.chain.candidate) {
                 self.object(&objection, out);
+                self.end_if_misnamed(&identity, out);
                 return;
             }
+            self.objected = None;
             self.pursue(now, identity, None, false, Why::Restart, out);
         } else if self.poll_at.is_none() {
             self.poll_at = Some(now + self.config.standby_poll);

@@ -87,9 +87,9 @@ fn remedy_of(kind: RefusedKind) -> &'static str {
         RefusedKind::Twin => super::twin::REMEDY,
         RefusedKind::TooLong => "wait until `catchup` reports 0 and ask again; what was claimed was given back",
         RefusedKind::TakenMeanwhile => "look at `failover status` before you ask again",
+        RefusedKind::WrongVoteAccount => "see `solana vote-account`; what was claimed was given back",
         RefusedKind::Busy
         | RefusedKind::NotCaughtUp
-        | RefusedKind::WrongVoteAccount
         | RefusedKind::NoAuthorizedVoter
         | RefusedKind::TowerMissing
         | RefusedKind::Quarantined

@@ -61,6 +61,14 @@ pub fn look(ledger: &Path, findings: &mut Vec<Finding>) -> Option<Running> {
                     "validator failover recover",
                 ));
             }
+            if let Some(reason) = &status.objection {
+                findings.push(Finding::fail(
+                    "vote account",
+                    reason,
+                    "this node cannot claim, vote or lead",
+                    "solana vote-account ADDRESS, and validator doctor's flags --vote-account and --identity",
+                ));
+            }
             if status.caught_up {
                 findings.push(Finding::ok("caught up", format!("tip {}, root {}", status.tip, status.root)));
             } else {

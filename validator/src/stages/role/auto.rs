@@ -187,16 +187,9 @@ impl RoleStage {
     }
 
     fn standing(&self) -> (Standing, Candidate) {
-        let candidate = self.candidate();
+        let candidate = self.chain.candidate(&self.shared, None);
         let objection = self.machine.objection_to_itself(&candidate);
         (Standing { standing_by: self.machine.is_standing_by(), objection }, candidate)
-    }
-
-    pub(super) fn candidate(&self) -> Candidate {
-        Candidate {
-            vote_account_node: self.chain.vote_account_node(&self.shared),
-            authorized_voter_held: self.chain.authorized_voter_held(&self.shared),
-        }
     }
 
     pub(super) fn failover_status(&self, now: Tick) -> FailoverStatus {
@@ -237,8 +230,9 @@ impl RoleStage {
         use crate::failover::{Question, report};
         match question {
             Question::Plan { identity, facts, reply } => {
-                let identity = identity.or(self.machine.identity()).unwrap_or_default();
-                let plan = self.machine.plan(&identity, &self.candidate(), &facts);
+                let candidate = self.chain.candidate(&self.shared, identity.as_ref());
+                let identity = identity.or(self.machine.identity()).or(candidate.vote_account_node).unwrap_or_default();
+                let plan = self.machine.plan(&identity, &candidate, &facts);
                 let mut report = report::PlanReport::of(identity, &plan);
                 if self.shared.views.vault.identity() != Some(identity) {
                     report.steps.insert(

@@ -42,12 +42,8 @@ impl ChainWatch {
             holds_third: views.vote_account.is_some_and(|account| holds_third(&bank, &account)),
         };
         let judgement = self.joining.look(now, &sight);
-        let candidate = Candidate {
-            vote_account_node: self.vote_account_node(shared),
-            authorized_voter_held: self.authorized_voter_held(shared),
-        };
         let status = ChainStatus {
-            candidate,
+            candidate: self.candidate(shared, None),
             tip: sight.tip,
             slots_behind: judgement.slots_behind,
             root_advancing: judgement.root_advancing,
@@ -72,19 +68,22 @@ impl ChainWatch {
         self.last.unwrap_or_default()
     }
 
-    /// The identity that our vote account names in the root.
-    pub fn vote_account_node(&self, shared: &Shared) -> Option<Pubkey> {
-        let bank = shared.views.chain.load().finalized.clone();
-        bank.vote_accounts().get(&shared.views.vote_account?).map(|account| *account.node())
-    }
-
-    pub fn authorized_voter_held(&self, shared: &Shared) -> bool {
-        let bank = shared.views.chain.load().processed.clone();
-        let voter = shared
-            .views
+    /// What the chain says of this node's vote account. `with`: a key that is about to be given to this node.
+    pub fn candidate(&self, shared: &Shared, with: Option<&Pubkey>) -> Candidate {
+        let views = &shared.views;
+        let chain = views.chain.load();
+        let (root, tip) = (&chain.finalized, &chain.processed);
+        let named = |bank: &Bank| bank.vote_accounts().get(&views.vote_account?).map(|account| *account.node());
+        let voter = views
             .vote_account
-            .and_then(|account| bank.vote_accounts().get(&account)?.state().authorized_voter(bank.epoch()).copied());
-        voter.is_some_and(|voter| shared.views.vault.holds_voter(&voter))
+            .and_then(|account| tip.vote_accounts().get(&account)?.state().authorized_voter(tip.epoch()).copied());
+        Candidate {
+            vote_account: views.vote_account,
+            root: root.slot(),
+            vote_account_node: named(root),
+            node_at_tip: named(tip),
+            authorized_voter_held: voter.is_some_and(|voter| with == Some(&voter) || views.vault.holds_voter(&voter)),
+        }
     }
 }
 

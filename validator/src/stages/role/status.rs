@@ -29,6 +29,7 @@ impl RoleStage {
             next_leader_slot: self.next_leader_slot(chain.processed.slot()),
             peers: views.peers.load().len(),
             store: self.store_name.clone(),
+            objection: self.objection.as_ref().map(|(reason, _)| reason.clone()),
             quarantine: self.machine.quarantine().map(str::to_owned),
             last_handover: self.last_handover.clone(),
             last_step_down: self.last_step_down.clone(),
