@@ -29,8 +29,8 @@ pub use {
     known::Known,
     pace::{Pace, SystemPace},
     store::{
-        Beater, Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, SignOfLife, Skipped,
-        StoreSnapshot, announce, look,
+        Beater, Claim, ClaimRequest, LeaderSlotClaim, Limits, Opening, PromiseStore, Promised, PromisedAt, SignOfLife,
+        Skipped, StoreSnapshot, announce, look,
     },
     tower::{BadTower, LastVote, StoredTower, TowerSigner},
 };

@@ -7,7 +7,8 @@ use {
         sync::{Mutex, PoisonError},
     },
     tandem_env::unix_nanos,
-    tandem_witness::{RecordKind, ReleaseLog},
+    tandem_tower_storage::PromisedAt,
+    tandem_witness::{self as witness, RecordKind, ReleaseLog},
 };
 
 /// Does nothing when no file was asked for.
@@ -33,20 +34,21 @@ impl ReleaseRecorder {
         }
     }
 
-    pub fn vote(&self, transaction: &[u8]) -> Result<(), Failure> {
-        self.write(RecordKind::Vote, transaction)
+    pub fn vote(&self, at: PromisedAt, transaction: &[u8]) -> Result<(), Failure> {
+        self.write(RecordKind::Vote, at, transaction)
     }
 
-    pub fn shred(&self, payload: &[u8]) -> Result<(), Failure> {
-        self.write(RecordKind::Shred, payload)
+    pub fn shred(&self, at: PromisedAt, payload: &[u8]) -> Result<(), Failure> {
+        self.write(RecordKind::Shred, at, payload)
     }
 
     /// A release that cannot be logged must not happen: the audit would miss it.
-    fn write(&self, kind: RecordKind, bytes: &[u8]) -> Result<(), Failure> {
+    fn write(&self, kind: RecordKind, at: PromisedAt, bytes: &[u8]) -> Result<(), Failure> {
         let Some(log) = &self.0 else { return Ok(()) };
+        let promise = witness::PromisedAt { store: at.store_id, term: at.term.0, revision: at.revision };
         log.lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .write(kind, unix_nanos(), bytes)
+            .write(kind, unix_nanos(), Some(promise), bytes)
             .map_err(|error| Failure::failed(format!("writing the release log: {error}")))
     }
 }

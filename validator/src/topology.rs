@@ -14,7 +14,7 @@ use {
     tandem_net::Packet,
     tandem_role::event::ReadId,
     tandem_shred::Shred,
-    tandem_tower_storage::LeaderSlotClaim,
+    tandem_tower_storage::{LeaderSlotClaim, PromisedAt},
     tandem_types::{BlockKey, Pubkey, Slot, Tick, VersionedTransaction},
     tandem_vote as vote,
     tandem_wire::contact_info::ContactInfo,
@@ -39,6 +39,8 @@ pub enum ShredInput {
     /// Cut and signed here, under a leader-slot claim: kept, then sent.
     Own {
         slot: Slot,
+        /// Where that claim stands.
+        at: PromisedAt,
         data: Vec<Shred>,
         code: Vec<Shred>,
     },

@@ -324,6 +324,16 @@ fn imports_are_judged(bench: &Bench) {
     );
     fs::write(bench.path("edited.json"), edited).unwrap();
     bench.fails(&format!("tower import {other} + @edited.json"), REFUSED, &["somebody edited it"]);
+    // The watermark is not signed, and never goes down again.
+    let mut far: Value = serde_json::from_slice(&fs::read(bench.path("last.json")).unwrap()).unwrap();
+    far["watermark"] = u64::MAX.into();
+    let genesis = far["genesisHash"].as_str().unwrap().to_owned();
+    fs::write(bench.path("far.json"), far.to_string()).unwrap();
+    bench.fails(
+        &format!("tower import --genesis-hash {genesis} + --take-from-owner @far.json"),
+        REFUSED,
+        &["leader slot 18446744073709551615 was used", "tower export", "nothing was written"],
+    );
     let shown = bench.json(&format!("tower show {other} -i @i.json +"));
     assert!(shown["owner"].is_null(), "a refusal claims nothing: {shown}");
 

@@ -3,7 +3,7 @@
 use {
     crate::{permit::Permit, refusal::Refusal, vault::Vault},
     std::{fmt, sync::Arc},
-    tandem_tower_storage::LeaderSlotClaim,
+    tandem_tower_storage::{LeaderSlotClaim, PromisedAt},
     tandem_types::{Hash, Keypair, Signature, Signer, Slot, Term},
 };
 
@@ -23,6 +23,11 @@ impl BlockSigner {
 
     pub fn term(&self) -> Term {
         self.claim.term()
+    }
+
+    /// Where the claim of the slot stands.
+    pub fn at(&self) -> PromisedAt {
+        self.claim.at()
     }
 
     /// Signs the merkle root of the set that begins at data index `set`. Sets come in order, each once.

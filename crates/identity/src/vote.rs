@@ -10,7 +10,7 @@ use {
         instruction::{tower_sync, tower_sync_switch},
         state::{Lockout, TowerSync},
     },
-    tandem_tower_storage::{Promised, VoteDecision},
+    tandem_tower_storage::{Promised, PromisedAt, VoteDecision},
     tandem_types::{Hash, Pubkey, Signature, Signer, Slot, Term, VersionedTransaction},
 };
 
@@ -19,7 +19,7 @@ use {
 pub struct SignedVote {
     transaction: VersionedTransaction,
     slot: Slot,
-    term: Term,
+    at: PromisedAt,
 }
 
 impl SignedVote {
@@ -40,7 +40,12 @@ impl SignedVote {
     }
 
     pub fn term(&self) -> Term {
-        self.term
+        self.at.term
+    }
+
+    /// Where its promise stands.
+    pub fn at(&self) -> PromisedAt {
+        self.at
     }
 
     /// As it goes over the wire.
@@ -71,7 +76,7 @@ impl Vault {
             .map(|key| key.sign_message(&bytes))
             .collect();
         let transaction = VersionedTransaction::from(Transaction { signatures, message });
-        Ok(SignedVote { transaction, slot: decision.slot, term: promised.term() })
+        Ok(SignedVote { transaction, slot: decision.slot, at: promised.at() })
     }
 }
 

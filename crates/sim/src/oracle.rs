@@ -181,7 +181,7 @@ impl Oracle {
         };
         // A process may be stopped between its record and its send, for as long as anyone likes; so may a packet in the
         // network. Such a vote comes late, and is legal where it was promised: that order is judged.
-        self.released[machine].push(Record { kind: RecordKind::Vote, unix_nanos: order, bytes });
+        self.released[machine].push(Record { kind: RecordKind::Vote, unix_nanos: order, promise: None, bytes });
     }
 
     pub fn shred_released(&mut self, machine: usize, life: &Life, slot: Slot, term: Term, bytes: Vec<u8>) {
@@ -191,7 +191,7 @@ impl Oracle {
         }
         self.slots_led.insert(slot);
         self.order += 1;
-        self.released[machine].push(Record { kind: RecordKind::Shred, unix_nanos: self.order, bytes });
+        self.released[machine].push(Record { kind: RecordKind::Shred, unix_nanos: self.order, promise: None, bytes });
     }
 
     /// Who owns the identity by the store's word.

@@ -41,18 +41,16 @@ struct Seen {
 }
 
 impl Blocks {
-    /// False when `identity` did not sign the shred. `machine`: whose release log it is from.
+    /// False when none of `identities` signed the shred (none named: whoever did). `machine`: whose release log it is from.
     pub fn add(
         &mut self,
         shred: &ShredView<'_>,
         place: Place,
         machine: Option<usize>,
-        identity: Option<&[u8; 32]>,
+        identities: &[[u8; 32]],
     ) -> bool {
-        if let Some(identity) = identity
-            && !self.checked.contains(&(shred.signature, shred.root))
-        {
-            if !shred.is_signed_by(identity) {
+        if !identities.is_empty() && !self.checked.contains(&(shred.signature, shred.root)) {
+            if !identities.iter().any(|identity| shred.is_signed_by(identity)) {
                 return false;
             }
             self.checked.insert((shred.signature, shred.root));

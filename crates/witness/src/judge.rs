@@ -1,16 +1,17 @@
 //! The judge. It takes everything a pair of machines released, or what others saw of it, and counts what must never be.
 //!
-//! I1: taken in order of release, each vote is legal under the lockouts of those before it. A vote repeated for the same slot
-//! and hash (with a newer blockhash) is allowed.
+//! I1: of each vote account, whoever signs for it, the votes taken in order of their promises are legal under the lockouts of those before.
+//! A vote repeated for the same slot and hash (with a newer blockhash) is allowed.
 //! I2: at most one block a slot.
 //!
-//! Release logs have an order of release, and are judged in it. What was seen on the wire or in ledgers has none (gossip hands
-//! on what is old), so it is judged by slot: legal votes have rising slots, whoever reorders them on the way.
+//! Release logs say where each promise stands, and are judged in that order (see `order.rs`); those of older versions do not, and are
+//! judged in the order of release, by the machines' clocks, which the verdict then says. What was seen on the wire or in ledgers has no
+//! order (gossip hands on what is old), so it is judged by slot: legal votes have rising slots, whoever reorders them on the way.
 
 use {
     crate::{
         blocks::Blocks,
-        log::{Record, RecordKind},
+        log::{PromisedAt, Record, RecordKind},
         shred::ShredView,
         verdict::{Finding, FindingKind, Item, Place, Places, Verdict},
         vote::{Content, Transaction, Vote},
@@ -21,10 +22,11 @@ use {
 /// Collects from all sources, then judges them together.
 #[derive(Default)]
 pub struct Judge {
-    identity: Option<[u8; 32]>,
+    /// None: whoever signed.
+    identities: Vec<[u8; 32]>,
     pub(crate) places: Places,
-    /// Of release logs.
-    released: Vec<Released>,
+    /// Of release logs, by vote account.
+    released: BTreeMap<[u8; 32], Vec<Released>>,
     /// By vote account, from all sources.
     seen: HashMap<[u8; 32], BySlot>,
     /// Whether any source without an order of release was read.
@@ -39,6 +41,7 @@ type BySlot = BTreeMap<u64, Vec<(Vote, Place)>>;
 
 struct Released {
     unix_nanos: u64,
+    promise: Option<PromisedAt>,
     place: Place,
     vote: Vote,
 }
@@ -46,7 +49,12 @@ struct Released {
 impl Judge {
     /// Judges only what `identity` signed.
     pub fn of_identity(identity: [u8; 32]) -> Self {
-        Self { identity: Some(identity), ..Self::default() }
+        Self::of_identities(vec![identity])
+    }
+
+    /// Judges only what one of these signed: a vote account may have changed its identity.
+    pub fn of_identities(identities: Vec<[u8; 32]>) -> Self {
+        Self { identities, ..Self::default() }
     }
 
     /// The release log of a machine of the pair; one call for each machine.
@@ -66,10 +74,12 @@ impl Judge {
                 RecordKind::Vote => match Vote::from_transaction(&record.bytes) {
                     None => self.verdict.unreadable += 1,
                     Some(vote) => {
-                        if self.identity.is_none_or(|identity| signs(&record.bytes, &identity)) {
+                        if self.identities.is_empty() || signs(&record.bytes, &self.identities) {
                             self.verdict.votes_checked += 1;
                             self.see_vote(&vote, place);
-                            self.released.push(Released { unix_nanos: record.unix_nanos, place, vote });
+                            let Record { unix_nanos, promise, .. } = record;
+                            let of_account = self.released.entry(vote.vote_account).or_default();
+                            of_account.push(Released { unix_nanos, promise, place, vote });
                         }
                     }
                 },
@@ -86,7 +96,7 @@ impl Judge {
         if transaction.content == Content::NoVote {
             return;
         }
-        if !transaction.is_signed_by(self.identity.as_ref()) {
+        if !transaction.is_signed_by(&self.identities) {
             self.verdict.foreign += 1;
             return;
         }
@@ -111,7 +121,7 @@ impl Judge {
     }
 
     fn add_shred(&mut self, shred: &ShredView<'_>, place: Place, machine: Option<usize>) {
-        if self.blocks.add(shred, place, machine, self.identity.as_ref()) {
+        if self.blocks.add(shred, place, machine, &self.identities) {
             self.verdict.shreds_checked += 1;
         } else {
             self.verdict.foreign += 1;
@@ -131,15 +141,17 @@ impl Judge {
     }
 
     pub fn verdict(mut self) -> Verdict {
-        // Stable: what one machine released at one instant stays in its order.
-        self.released.sort_by_key(|released| released.unix_nanos);
-        let mut accounts: HashMap<[u8; 32], Account> = HashMap::new();
         let mut reported = HashSet::new();
-        for Released { place, vote, .. } in &self.released {
-            let finding = accounts.entry(vote.vote_account).or_default().judge(vote, *place, &self.places);
-            if let Some(finding) = finding {
-                reported.insert((vote.vote_account, vote.slot));
-                self.verdict.add(finding);
+        for released in self.released.values_mut() {
+            if !order::by_promise(released) {
+                self.verdict.ordered_by_clock += released.len() as u64;
+            }
+            let mut account = Account::default();
+            for Released { place, vote, .. } in released.iter() {
+                if let Some(finding) = account.judge(vote, *place, &self.places) {
+                    reported.insert((vote.vote_account, vote.slot));
+                    self.verdict.add(finding);
+                }
             }
         }
         if self.unordered {
@@ -160,9 +172,9 @@ impl Judge {
     }
 }
 
-fn signs(transaction: &[u8], identity: &[u8; 32]) -> bool {
+fn signs(transaction: &[u8], identities: &[[u8; 32]]) -> bool {
     Transaction::read(&mut crate::bytes::Reader(transaction))
-        .is_some_and(|transaction| transaction.is_signed_by(Some(identity)))
+        .is_some_and(|transaction| transaction.is_signed_by(identities))
 }
 
 /// A vote that was seen, as far as a later finding needs it.
@@ -256,5 +268,6 @@ impl Account {
     }
 }
 
+mod order;
 #[cfg(test)]
 mod tests;

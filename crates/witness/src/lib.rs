@@ -20,7 +20,7 @@ mod vote;
 pub use {
     input::{Input, InputError},
     judge::Judge,
-    log::{LogError, Record, RecordKind, ReleaseLog, read_log},
+    log::{LogError, PromisedAt, Record, RecordKind, ReleaseLog, read_log},
     verdict::{Finding, FindingKind, Item, Verdict},
     vote::Vote,
 };

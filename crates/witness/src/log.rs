@@ -1,7 +1,8 @@
 //! The release log: what one machine handed to its sockets, written before it was handed over. The operating system keeps
 //! what was written when the process is killed, so the log misses nothing that was sent.
 //!
-//! A record: kind u8 (1 vote transaction, 2 own shred) | unix nanoseconds u64 | length u32 | bytes; little-endian.
+//! A record: kind u8 | unix nanoseconds u64 | length u32 | as many bytes; little-endian. Kinds 3 (vote transaction) and 4 (own shred) begin
+//! with where the promise stands: store u64 | term u64 | revision u64. Kinds 1 and 2 are the same without it, as older versions wrote them.
 
 use {
     crate::bytes::Reader,
@@ -22,7 +23,18 @@ pub enum RecordKind {
 pub struct Record {
     pub kind: RecordKind,
     pub unix_nanos: u64,
+    /// Not told by older versions.
+    pub promise: Option<PromisedAt>,
     pub bytes: Vec<u8>,
+}
+
+/// Where the promise stands that a release was made under. Within a store, terms and revisions order promises as they were made,
+/// whatever clocks say and however late a machine sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PromisedAt {
+    pub store: u64,
+    pub term: u64,
+    pub revision: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +69,22 @@ impl ReleaseLog {
         self.torn
     }
 
-    pub fn write(&mut self, kind: RecordKind, unix_nanos: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut record = Vec::with_capacity(HEADER_BYTES as usize + bytes.len());
-        record.push(kind as u8);
+    pub fn write(
+        &mut self,
+        kind: RecordKind,
+        unix_nanos: u64,
+        promise: Option<PromisedAt>,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let place = promise.map_or(Vec::new(), |PromisedAt { store, term, revision }| {
+            [store, term, revision].iter().flat_map(|number| number.to_le_bytes()).collect()
+        });
+        let length = u32::try_from(place.len() + bytes.len()).map_err(io::Error::other)?;
+        let mut record = Vec::with_capacity(HEADER_BYTES as usize + length as usize);
+        record.push(kind as u8 + if promise.is_some() { PLACED } else { 0 });
         record.extend_from_slice(&unix_nanos.to_le_bytes());
-        record.extend_from_slice(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_le_bytes());
+        record.extend_from_slice(&length.to_le_bytes());
+        record.extend_from_slice(&place);
         record.extend_from_slice(bytes);
         self.file.write_all(&record)
     }
@@ -75,13 +98,12 @@ pub fn read_log(path: &Path) -> Result<Vec<Record>, LogError> {
     while !reader.0.is_empty() {
         let offset = bytes.len() - reader.0.len();
         let Some((kind, unix_nanos, length)) = header(&mut reader) else { break };
-        let kind = match kind {
-            1 => RecordKind::Vote,
-            2 => RecordKind::Shred,
-            _ => return Err(LogError::Malformed { path: path.to_owned(), offset }),
-        };
-        let Some(bytes) = reader.take(length as usize) else { break };
-        records.push(Record { kind, unix_nanos, bytes: bytes.to_vec() });
+        let malformed = || LogError::Malformed { path: path.to_owned(), offset };
+        let (kind, is_placed) = kind_of(kind).ok_or_else(malformed)?;
+        let Some(content) = reader.take(length as usize) else { break };
+        let mut content = Reader(content);
+        let promise = if is_placed { Some(place(&mut content).ok_or_else(malformed)?) } else { None };
+        records.push(Record { kind, unix_nanos, promise, bytes: content.0.to_vec() });
     }
     Ok(records)
 }
@@ -94,7 +116,8 @@ fn whole_bytes(path: &Path, file: &File, length: u64) -> Result<u64, LogError> {
     while length - whole >= HEADER_BYTES {
         let mut bytes = [0; HEADER_BYTES as usize];
         reader.read_exact(&mut bytes).map_err(io)?;
-        let Some((1 | 2, _, size)) = header(&mut Reader(&bytes)) else {
+        let found = header(&mut Reader(&bytes)).filter(|(kind, ..)| kind_of(*kind).is_some());
+        let Some((_, _, size)) = found else {
             let offset = usize::try_from(whole).unwrap_or(usize::MAX);
             return Err(LogError::Malformed { path: path.to_owned(), offset });
         };
@@ -107,6 +130,24 @@ fn whole_bytes(path: &Path, file: &File, length: u64) -> Result<u64, LogError> {
     }
     Ok(whole)
 }
+
+/// The kind, and whether the promise's place comes first.
+fn kind_of(byte: u8) -> Option<(RecordKind, bool)> {
+    match byte {
+        1 => Some((RecordKind::Vote, false)),
+        2 => Some((RecordKind::Shred, false)),
+        3 => Some((RecordKind::Vote, true)),
+        4 => Some((RecordKind::Shred, true)),
+        _ => None,
+    }
+}
+
+fn place(reader: &mut Reader<'_>) -> Option<PromisedAt> {
+    Some(PromisedAt { store: reader.u64()?, term: reader.u64()?, revision: reader.u64()? })
+}
+
+/// What the kind of a record grows by when the promise's place comes first.
+const PLACED: u8 = 2;
 
 /// Kind, time, length.
 const HEADER_BYTES: u64 = 13;
@@ -125,15 +166,16 @@ mod tests {
         let path = folder.path().join("released");
         let write = |bytes: &[u8]| {
             let mut log = ReleaseLog::append(&path).expect("a log");
-            log.write(RecordKind::Shred, 7, bytes).expect("written");
+            log.write(RecordKind::Shred, 7, Some(PromisedAt { store: 1, term: 2, revision: 3 }), bytes)
+                .expect("written");
             log.torn()
         };
         assert_eq!((write(&[1; 100]), write(&[2; 50])), (0, 0));
         let two = fs::read(&path).expect("a file");
         // A kill at any byte of the second record.
-        for length in 113..two.len() {
+        for length in 137..two.len() {
             fs::write(&path, &two[..length]).expect("written");
-            assert_eq!(write(&[3; 9]), length as u64 - 113, "cut after {length} bytes");
+            assert_eq!(write(&[3; 9]), length as u64 - 137, "cut after {length} bytes");
             let records = read_log(&path).expect("all of it can be read");
             assert_eq!(records.iter().map(|record| record.bytes.len()).collect::<Vec<_>>(), [100, 9]);
         }
@@ -141,5 +183,24 @@ mod tests {
         fs::write(&path, "an operator's notes, of which one would not want to lose a byte").expect("written");
         assert!(matches!(ReleaseLog::append(&path), Err(LogError::Malformed { offset: 0, .. })));
         assert!(fs::read_to_string(&path).expect("text").starts_with("an operator's notes"));
+    }
+
+    #[test]
+    fn logs_of_older_versions_are_read_and_gone_on_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("released");
+        // Byte for byte what the first version wrote: a vote of three bytes at nanosecond 7.
+        fs::write(&path, [1, 7, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 9, 9, 9]).expect("written");
+        let promise = Some(PromisedAt { store: u64::MAX, term: 5, revision: 70 });
+        let mut log = ReleaseLog::append(&path).expect("a log");
+        log.write(RecordKind::Vote, 8, promise, &[4; 2]).expect("written");
+        let expected = [
+            Record { kind: RecordKind::Vote, unix_nanos: 7, promise: None, bytes: vec![9; 3] },
+            Record { kind: RecordKind::Vote, unix_nanos: 8, promise, bytes: vec![4; 2] },
+        ];
+        assert_eq!(read_log(&path).expect("both"), expected);
+        // Too short for what its kind says.
+        fs::write(&path, [3, 7, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 9, 9, 9]).expect("written");
+        assert!(matches!(read_log(&path), Err(LogError::Malformed { offset: 0, .. })));
     }
 }

@@ -16,6 +16,9 @@ pub struct Verdict {
     pub unreadable: u64,
     /// Votes and shreds of others, or whose signatures do not hold.
     pub foreign: u64,
+    /// Votes of release logs that had to be ordered by the machines' clocks: some of their account do not say where their promise stands,
+    /// as older versions wrote them.
+    pub ordered_by_clock: u64,
     /// Of what was seen on the way: datagrams and packets that hold neither (QUIC, TCP, pings), gossip of an unknown kind,
     /// places of a ledger that do not hold, entry batches with a hole.
     pub passed_over: u64,

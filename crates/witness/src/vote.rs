@@ -119,10 +119,10 @@ impl<'a> Transaction<'a> {
         Some(Self { content, signatures, message, signers })
     }
 
-    /// Whether each signer signed, and `wanted` (if anybody) is one of them.
-    pub fn is_signed_by(&self, wanted: Option<&[u8; 32]>) -> bool {
+    /// Whether each signer signed, and one of `wanted` (if anybody) is among them.
+    pub fn is_signed_by(&self, wanted: &[[u8; 32]]) -> bool {
         !self.signers.is_empty()
-            && wanted.is_none_or(|wanted| self.signers.contains(wanted))
+            && (wanted.is_empty() || self.signers.iter().any(|signer| wanted.contains(signer)))
             && self.signatures.chunks_exact(64).zip(&self.signers).all(|(signature, signer)| {
                 Signature::try_from(signature).is_ok_and(|signature| signature.verify(signer, self.message))
             })

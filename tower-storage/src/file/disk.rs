@@ -12,11 +12,21 @@ pub trait Disk: Send {
     /// Makes a file's content survive a power cut.
     fn sync_file(&mut self, path: &Path) -> io::Result<()>;
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Makes a folder's names survive a power cut.
-    fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
+    /// Makes the folder's names survive a power cut.
+    fn sync_folder(&mut self) -> io::Result<()>;
 }
 
-pub struct RealDisk;
+pub struct RealDisk {
+    /// Opened once. When the files that a process may open have run out, the steps before the rename fail without harm; after it there is no
+    /// way back, so that this last step must not need to open anything.
+    folder: File,
+}
+
+impl RealDisk {
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        Ok(Self { folder: File::open(folder)? })
+    }
+}
 
 impl Disk for RealDisk {
     fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -33,7 +43,7 @@ impl Disk for RealDisk {
         fs::rename(from, to)
     }
 
-    fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+    fn sync_folder(&mut self) -> io::Result<()> {
+        self.folder.sync_all()
     }
 }

@@ -77,11 +77,13 @@ pub struct FileKv {
 impl FileKv {
     /// Opens the folder, or makes it. Fails if another process has it.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, FileKvError> {
-        Self::open_on(folder.into(), Box::new(RealDisk))
+        let folder = folder.into();
+        let made = fs::create_dir_all(&folder).and_then(|()| RealDisk::of(&folder));
+        let disk = made.map_err(|source| FileKvError::Folder { folder: folder.clone(), source })?;
+        Self::open_on(folder, Box::new(disk))
     }
 
     fn open_on(folder: PathBuf, disk: Box<dyn Disk>) -> Result<Self, FileKvError> {
-        fs::create_dir_all(&folder).map_err(|source| FileKvError::Folder { folder: folder.clone(), source })?;
         let lock = lock(&folder)?;
         let file = folder.join(STATE);
         let mut disk = disk;
@@ -152,7 +154,7 @@ fn write_durably(disk: &mut dyn Disk, folder: &Path, state: &Memory) -> Result<(
     disk.write(&new, &format::encode(state)).map_err(nothing)?;
     disk.sync_file(&new).map_err(nothing)?;
     disk.rename(&new, &file).map_err(perhaps)?;
-    disk.sync_folder(folder).map_err(perhaps)
+    disk.sync_folder().map_err(perhaps)
 }
 
 fn lock(folder: &Path) -> Result<File, FileKvError> {

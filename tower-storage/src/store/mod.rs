@@ -22,7 +22,7 @@ mod tests;
 
 pub use {
     hints::{Beater, SignOfLife, Skipped, announce, look},
-    promise::{LeaderSlotClaim, Promised},
+    promise::{LeaderSlotClaim, Promised, PromisedAt},
 };
 
 use {

@@ -11,16 +11,27 @@ use {
         error::RecordError,
         tower::{StoredTower, TowerSigner},
     },
-    tandem_role::protocol::{ClaimLeaderSlot, RecordVote},
+    tandem_role::{
+        kv::Revision,
+        protocol::{ClaimLeaderSlot, RecordVote},
+    },
     tandem_types::{Pubkey, Slot, Term, mutant::mutant},
 };
+
+/// Where a promise stands among all others of its store: by term, then by revision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PromisedAt {
+    pub store_id: u64,
+    pub term: Term,
+    pub revision: Revision,
+}
 
 /// Proof that a vote is legal, durable, and recorded while the term was ours.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a recorded vote that is not sent is a vote lost"]
 pub struct Promised {
     decision: VoteDecision,
-    term: Term,
+    at: PromisedAt,
 }
 
 impl Promised {
@@ -29,7 +40,11 @@ impl Promised {
     }
 
     pub fn term(&self) -> Term {
-        self.term
+        self.at.term
+    }
+
+    pub fn at(&self) -> PromisedAt {
+        self.at
     }
 }
 
@@ -39,7 +54,7 @@ impl Promised {
 pub struct LeaderSlotClaim {
     identity: Pubkey,
     slot: Slot,
-    term: Term,
+    at: PromisedAt,
 }
 
 impl LeaderSlotClaim {
@@ -52,7 +67,11 @@ impl LeaderSlotClaim {
     }
 
     pub fn term(&self) -> Term {
-        self.term
+        self.at.term
+    }
+
+    pub fn at(&self) -> PromisedAt {
+        self.at
     }
 }
 
@@ -81,13 +100,13 @@ impl PromiseStore {
         let write = RecordVote::new(&self.keys, held, bytes);
         let term = held.fence.term;
         if mutant("store: a vote is promised before it is written") {
-            return Ok(Promised { decision, term });
+            return Ok(Promised { decision, at: self.place(term, 0) });
         }
         let revision = match self.write(write) {
             Err(RecordError::StoreLost { unresolved: true, .. })
                 if mutant("store: a record without an answer is taken for done") =>
             {
-                return Ok(Promised { decision, term });
+                return Ok(Promised { decision, at: self.place(term, 0) });
             }
             written => written?,
         };
@@ -101,7 +120,7 @@ impl PromiseStore {
         self.newest_vote = self.newest_vote.max(Some(decision.slot));
         // There is a tower again: to be without one would be a loss.
         self.accepted = None;
-        Ok(Promised { decision, term })
+        Ok(Promised { decision, at: self.place(term, revision) })
     }
 
     /// Moves the watermark to `slot` under our term; only then may a block for it be signed.
@@ -114,7 +133,7 @@ impl PromiseStore {
             return Err(RecordError::SlotNotAboveWatermark { slot, watermark });
         };
         if mutant("store: a leader slot is given before it is claimed") {
-            return Ok(LeaderSlotClaim { identity, slot, term: held.fence.term });
+            return Ok(LeaderSlotClaim { identity, slot, at: self.place(held.fence.term, 0) });
         }
         let revision = self.write(write)?;
         let tenure = self.tenure_mut()?;
@@ -124,6 +143,10 @@ impl PromiseStore {
         tenure.held.watermark = Some(slot);
         let term = tenure.held.fence.term;
         self.highest_watermark = self.highest_watermark.max(Some(slot));
-        Ok(LeaderSlotClaim { identity, slot, term })
+        Ok(LeaderSlotClaim { identity, slot, at: self.place(term, revision) })
+    }
+
+    fn place(&self, term: Term, revision: Revision) -> PromisedAt {
+        PromisedAt { store_id: self.knowledge.store_id.unwrap_or(0), term, revision }
     }
 }

@@ -14,9 +14,10 @@ pub struct AuditArgs {
     #[arg(required = true, value_name = "FILE_OR_LEDGER")]
     pub inputs: Vec<PathBuf>,
 
-    /// Judge only what this identity signed, and check its signatures: an address or a keypair file
+    /// Judge only what this identity signed, and check its signatures: an address or a keypair file. Several, if a vote account has changed
+    /// its identity
     #[arg(long, value_name = "ADDRESS")]
-    pub identity: Option<String>,
+    pub identity: Vec<String>,
 
     #[command(flatten)]
     pub format: OutputFormat,

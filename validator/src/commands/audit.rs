@@ -10,8 +10,8 @@ use {
 };
 
 pub fn audit(args: &AuditArgs) -> Result<(), Failure> {
-    let identity = args.identity.as_deref().map(identity_of).transpose()?;
-    let mut judge = identity.map_or_else(Judge::default, |identity| Judge::of_identity(identity.to_bytes()));
+    let identities = args.identity.iter().map(|text| identity_of(text).map(|identity| identity.to_bytes()));
+    let mut judge = Judge::of_identities(identities.collect::<Result<_, _>>()?);
     let mut inputs = Vec::new();
     for path in &args.inputs {
         if !args.format.json() {
@@ -62,6 +62,13 @@ fn print(inputs: &[Input], verdict: &Verdict) {
     println!("not readable        {:>9}", verdict.unreadable);
     println!("of others, unsigned {:>9}", verdict.foreign);
     println!("passed over         {:>9}", verdict.passed_over);
+    if verdict.ordered_by_clock > 0 {
+        println!("ordered by clocks   {:>9}", verdict.ordered_by_clock);
+        println!(
+            "    (a release log of an older version does not say where each promise stands: these votes were put in order by the clocks of the \
+             machines, which a late send or a wrong clock can make wrong)"
+        );
+    }
     for finding in &verdict.findings {
         println!("{}", finding.reason);
         for item in &finding.items {

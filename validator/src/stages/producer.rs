@@ -323,7 +323,7 @@ impl ProducerStage {
 
 fn send_batch(shared: &Shared, block: &mut Block, batch: &Batch) -> Result<(), Failure> {
     let Some(shredded) = block.shred(batch) else { return Ok(()) };
-    let own = ShredInput::Own { slot: batch.slot, data: shredded.0, code: shredded.1 };
+    let own = ShredInput::Own { slot: batch.slot, at: block.claimed_at(), data: shredded.0, code: shredded.1 };
     shared.writers.shreds.send(own).map_err(stopping)
 }
 

@@ -161,7 +161,7 @@ impl PromiseStage {
 
     fn release(&self, vote: SignedVote) -> Result<(), Failure> {
         let bytes = vote.bytes();
-        self.shared.views.release.vote(&bytes)?;
+        self.shared.views.release.vote(vote.at(), &bytes)?;
         // Before it can come back to us from anywhere.
         self.shared.views.own_votes.releases(vote.slot(), vote.signature());
         for leader in self.leader_addresses() {

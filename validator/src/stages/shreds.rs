@@ -21,6 +21,7 @@ use {
     tandem_ledger::{ConflictKind, DuplicateEvidence, InsertReport, Ledger, LedgerError, Source},
     tandem_net::{Packet, UdpPort},
     tandem_shred::{Deduper, Shred},
+    tandem_tower_storage::PromisedAt,
     tandem_turbine::AddressRule,
     tandem_types::{Slot, Tick},
     tandem_wire::duplicate_shred::DuplicateProof,
@@ -159,7 +160,7 @@ impl ShredStage {
         }
     }
 
-    fn take_own(&mut self, bank: &Bank, slot: Slot, shreds: Vec<Shred>) -> Result<(), Failure> {
+    fn take_own(&mut self, bank: &Bank, slot: Slot, at: PromisedAt, shreds: Vec<Shred>) -> Result<(), Failure> {
         let is_first = match self.own.get(&slot) {
             Some(Own::Refused) => return Ok(()),
             Some(Own::Open) => false,
@@ -193,7 +194,7 @@ impl ShredStage {
             }
         }
         // Logged before the first of them is sent: what was not logged was not sent.
-        shreds.iter().try_for_each(|shred| self.shared.views.release.shred(shred.payload()))?;
+        shreds.iter().try_for_each(|shred| self.shared.views.release.shred(at, shred.payload()))?;
         self.turbine.broadcast(&self.shared.views, bank, &shreds);
         Ok(())
     }
@@ -227,9 +228,9 @@ impl ShredStage {
             taken += 1;
             match input {
                 ShredInput::Repaired(shred) => repaired.push(shred),
-                ShredInput::Own { slot, data, code } => {
+                ShredInput::Own { slot, at, data, code } => {
                     let shreds = data.into_iter().chain(code).collect();
-                    self.take_own(bank, slot, shreds)?;
+                    self.take_own(bank, slot, at, shreds)?;
                 }
                 ShredInput::Frozen { key } => self.ledger.set_bank_hash(key.slot, key.hash).map_err(broken)?,
                 ShredInput::Root(slot) => self.take_root(slot)?,

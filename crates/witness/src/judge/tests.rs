@@ -55,7 +55,12 @@ fn judge(machines: &[Vec<(u64, RecordKind, Vec<u8>)>]) -> Verdict {
         judge.add_machine(
             machine
                 .iter()
-                .map(|(time, kind, bytes)| Record { kind: *kind, unix_nanos: *time, bytes: bytes.clone() })
+                .map(|(time, kind, bytes)| Record {
+                    kind: *kind,
+                    unix_nanos: *time,
+                    promise: None,
+                    bytes: bytes.clone(),
+                })
                 .collect(),
         );
     }
@@ -149,8 +154,8 @@ fn a_log_survives_a_cut_at_any_byte() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let path = folder.join("log");
     let mut log = crate::ReleaseLog::append(&path).expect("a log");
-    log.write(V, 7, &[1; 20]).expect("write");
-    log.write(Shred, 8, &[2; 30]).expect("write");
+    log.write(V, 7, None, &[1; 20]).expect("write");
+    log.write(Shred, 8, None, &[2; 30]).expect("write");
     let whole = std::fs::read(&path).expect("read");
     for cut in 0..=whole.len() {
         std::fs::write(&path, &whole[..cut]).expect("write");
@@ -159,4 +164,73 @@ fn a_log_survives_a_cut_at_any_byte() {
         assert_eq!(records.len(), expected, "cut at {cut}");
     }
     std::fs::remove_dir_all(&folder).expect("clean up");
+}
+
+/// A vote with its promise's place: (time, store, term, revision).
+fn placed(at: (u64, u64, u64, u64), bytes: Vec<u8>) -> Record {
+    let promise = Some(PromisedAt { store: at.1, term: at.2, revision: at.3 });
+    Record { kind: V, unix_nanos: at.0, promise, bytes }
+}
+
+fn judge_records(machines: Vec<Vec<Record>>) -> Verdict {
+    let mut judge = Judge::default();
+    machines.into_iter().for_each(|machine| judge.add_machine(machine));
+    judge.verdict()
+}
+
+/// The first machine promised slot 2, was stopped, and sent it after the second had taken over and voted on: late, and legal. Its clock is
+/// an hour ahead besides.
+#[test]
+fn promises_are_judged_in_the_order_they_were_made_and_not_in_that_of_clocks() {
+    let first = |late: u64| {
+        let one = placed((3_600_001, 7, 1, 10), vote(1, 1, None, &[(1, 1)]));
+        vec![one, placed((3_600_000 + late, 7, 1, 11), vote(2, 2, None, &[(1, 2), (2, 1)]))]
+    };
+    let second = vec![
+        placed((5, 7, 2, 13), vote(3, 3, None, &[(1, 3), (2, 2), (3, 1)])),
+        placed((6, 7, 2, 14), vote(4, 4, None, &[(1, 4), (2, 3), (3, 2), (4, 1)])),
+    ];
+    let verdict = judge_records(vec![first(90), second.clone()]);
+    assert!(verdict.clean() && verdict.ordered_by_clock == 0, "{verdict:?}");
+    // The same without places: by the clocks, and it says so.
+    let forgets = |records: Vec<Record>| records.into_iter().map(|record| Record { promise: None, ..record }).collect();
+    let verdict = judge_records(vec![forgets(first(90)), forgets(second.clone())]);
+    assert_eq!((verdict.ordered_by_clock, verdict.clean()), (4, false), "{verdict:?}");
+    // One that does not say it is enough.
+    let mut mixed = second;
+    mixed[1].promise = None;
+    assert_eq!(judge_records(vec![first(90), mixed]).ordered_by_clock, 4);
+}
+
+/// Clocks that make a contradiction look legal do not hide it.
+#[test]
+fn a_contradiction_that_clocks_would_hide_is_seen() {
+    // Slot 1 was promised after slot 2, but its machine's clock says that it came first.
+    let first = vec![placed((50, 7, 1, 10), vote(2, 2, None, &[(1, 2), (2, 1)]))];
+    let second = vec![placed((40, 7, 2, 12), vote(1, 1, None, &[(1, 1)]))];
+    assert_eq!(judge_records(vec![first, second]).lockout_violations, 1);
+}
+
+/// A store that was replaced begins its terms anew: stores follow each other as their first votes did.
+#[test]
+fn terms_of_two_stores_are_not_compared() {
+    let folder = vec![
+        placed((1, 7, 9, 100), vote(1, 1, None, &[(1, 1)])),
+        placed((2, 7, 9, 101), vote(2, 2, None, &[(1, 2), (2, 1)])),
+    ];
+    let etcd = vec![placed((3, 8, 1, 10), vote(3, 3, None, &[(1, 3), (2, 2), (3, 1)]))];
+    let back = placed((4, 7, 10, 102), vote(4, 4, None, &[(1, 4), (2, 3), (3, 2), (4, 1)]));
+    let verdict = judge_records(vec![folder, etcd, vec![back]]);
+    assert!(verdict.clean(), "{verdict:?}");
+}
+
+#[test]
+fn an_account_is_judged_whoever_signs_for_it() {
+    let mut moved = vote(2, 2, None, &[(2, 1)]);
+    // The first signer's key.
+    let at = moved.windows(32).position(|key| key == [1; 32]).expect("a signer");
+    moved[at..at + 32].copy_from_slice(&[8; 32]);
+    let before = placed((1, 7, 1, 10), vote(1, 1, None, &[(1, 1)]));
+    let verdict = judge_records(vec![vec![before], vec![placed((2, 7, 2, 12), moved)]]);
+    assert_eq!(verdict.lockout_violations, 1, "slot 1 is locked for the account, not for an identity: {verdict:?}");
 }

@@ -173,7 +173,7 @@ impl Folder {
         let path = self.path(name);
         let mut log = ReleaseLog::append(&path).expect("a log");
         for (time, (kind, bytes)) in (start..).zip(records) {
-            log.write(*kind, time, bytes).expect("written");
+            log.write(*kind, time, None, bytes).expect("written");
         }
         path
     }

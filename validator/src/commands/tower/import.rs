@@ -28,6 +28,7 @@ pub fn import(ledger: &Path, args: &TowerImportArgs) -> Result<(), Failure> {
         ))
         .remedy("name the ledger folder or the --genesis-hash of the cluster that the tower voted on"));
     }
+    believable(&file, args)?;
     let mut store = place.open(Access::Write, file.vote_account.unwrap_or_default())?;
     let snapshot = store.read().map_err(|error| store_failure(&error))?;
     may_replace(snapshot.tower.as_ref(), &file, args)?;
@@ -41,6 +42,20 @@ pub fn import(ledger: &Path, args: &TowerImportArgs) -> Result<(), Failure> {
         println!("Imported the tower of {} ({last}) under term {term}, and gave the identity back", file.identity);
     }
     Ok(())
+}
+
+/// The watermark is the one thing in a file that nobody has signed, and it never goes down again: one that is far off would end the identity's
+/// blocks for as long as that.
+fn believable(file: &FileTower, args: &TowerImportArgs) -> Result<(), Failure> {
+    let newest = file.tower.last_slot().unwrap_or(0);
+    let limit = newest.saturating_add(WATERMARK_AHEAD_MAX);
+    let Some(watermark) = file.watermark.filter(|watermark| *watermark > limit) else { return Ok(()) };
+    Err(Failure::refused(format!(
+        "{} says that leader slot {watermark} was used, and its newest vote is for slot {newest}: no block of this identity up to that slot \
+         would ever be made again",
+        args.file.display()
+    ))
+    .remedy("take the file again from the node that wrote it (validator tower export --format json FILE); nothing was written"))
 }
 
 fn may_replace(stored: Option<&StoredTower>, file: &FileTower, args: &TowerImportArgs) -> Result<(), Failure> {
@@ -109,6 +124,9 @@ fn write(store: &mut PromiseStore, snapshot: &StoreSnapshot, file: &FileTower) -
         Err(error) => Err(record_failure(&error)),
     }
 }
+
+/// A leader slot is claimed when it is due, by a node that votes: an hour of slots is far more than ever lies between the two.
+const WATERMARK_AHEAD_MAX: u64 = 9_000;
 
 fn claim_failure(error: ClaimError) -> Failure {
     let status = match &error {

@@ -16,6 +16,7 @@ use {
     },
     tandem_rpc::TransactionRecord,
     tandem_shred::{Cursor, Shred, Shredder},
+    tandem_tower_storage::PromisedAt,
     tandem_types::{BlockId, Hash, Slot, VersionedTransaction},
 };
 
@@ -57,6 +58,11 @@ impl Block {
 
     pub fn slot(&self) -> Slot {
         self.bank.slot()
+    }
+
+    /// Where the claim of its slot stands.
+    pub fn claimed_at(&self) -> PromisedAt {
+        self.signer.at()
     }
 
     /// Something of it could not be signed: it ends here, and what was made since has not left the node.

@@ -72,7 +72,7 @@ impl Case {
             self.now = self.now + Duration::from_millis(1);
         }
         while let Some(input) = self.shreds.pop() {
-            let ShredInput::Own { slot, data, code } = input else { panic!("its own shreds only") };
+            let ShredInput::Own { slot, data, code, .. } = input else { panic!("its own shreds only") };
             assert!(!data.is_empty() && !code.is_empty());
             self.sent.extend(data.into_iter().map(|shred| (slot, shred)));
         }

@@ -175,6 +175,12 @@ fn a_recorded_vote_is_released_once() {
     case.decide(2);
     assert!(case.answer());
     assert_eq!((case.released(), case.logged(), case.world.count("votes_released")), (vec![2], 2, 2));
+    // Each says where its promise stands, so that the logs of several machines can be put in order.
+    let log = read_log(&case.world.release_log()).expect("a log");
+    let promises: Vec<_> = log.iter().map(|record| record.promise.expect("its place")).collect();
+    let [first, second] = promises[..] else { panic!("two votes") };
+    assert_eq!((first.term, first.store), (second.term, second.store));
+    assert!(first.revision < second.revision && first.term > 0);
 }
 
 #[test]

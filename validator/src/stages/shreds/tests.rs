@@ -61,8 +61,10 @@ impl Case {
     }
 }
 
+const PROMISED: PromisedAt = PromisedAt { store_id: 7, term: tandem_types::Term(3), revision: 40 };
+
 fn own(slot: Slot, shreds: &Shredded) -> ShredInput {
-    ShredInput::Own { slot, data: shreds.data.clone(), code: shreds.code.clone() }
+    ShredInput::Own { slot, at: PROMISED, data: shreds.data.clone(), code: shreds.code.clone() }
 }
 
 #[test]
@@ -72,7 +74,10 @@ fn our_shreds_are_kept_and_logged_and_each_goes_to_its_receiver() {
     case.tell(own(1, &block));
     assert!(case.is_complete(1) && case.world.shared.views.ledger.is_own(1));
     let shreds = block.data.len() + block.code.len();
-    assert_eq!(read_log(&case.world.release_log()).expect("a log").len(), shreds);
+    let log = read_log(&case.world.release_log()).expect("a log");
+    assert_eq!(log.len(), shreds);
+    let at = tandem_witness::PromisedAt { store: 7, term: 3, revision: 40 };
+    assert!(log.iter().all(|record| record.promise == Some(at)), "each says under which claim it was signed");
     assert_eq!(received(&case.peer), shreds);
     let Some(ReplayInput::Progress(progress)) = case.replay.pop() else { panic!("replay must hear of it") };
     assert_eq!((progress.slot, progress.parent), (1, 0));
