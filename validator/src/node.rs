@@ -20,6 +20,7 @@ use {
         admin::{self, AdminContext, AdminServer},
         config::{Config, TowerStorage},
         exit::{Failure, Status},
+        failover::Whose,
         logging,
         release::ReleaseRecorder,
         signals,
@@ -41,7 +42,7 @@ use {
         topology::{self, Bells, Readers, RoleInput, Shared},
         views::Views,
     },
-    arc_swap::ArcSwap,
+    arc_swap::{ArcSwap, ArcSwapOption},
     sockets::Ports,
     std::{
         sync::{Arc, atomic::AtomicU64},
@@ -130,7 +131,8 @@ pub fn run(config: Config) -> Result<(), Failure> {
         vote_path: Default::default(),
     });
     let shared = Shared { views: views.clone(), writers: writers.clone(), clock };
-    let desk = kv.desk(genesis.hash, role.identity, &config).map(Arc::new);
+    let whose: Whose = Arc::new(ArcSwapOption::from(role.identity.map(Arc::new)));
+    let desk = kv.desk(genesis.hash, whose.clone(), &config).map(Arc::new);
 
     views.history.root(&[(0, root.genesis_creation_time())]);
 
@@ -156,6 +158,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         instance,
         dead_runs,
         kv,
+        whose,
         tls: tls.clone(),
     };
     let stages = parts.start(&runtime, ledger, &reader, root, &ports)?;
@@ -273,6 +276,7 @@ struct Parts<'a> {
     instance: InstanceId,
     dead_runs: Vec<InstanceId>,
     kv: store::Store,
+    whose: Whose,
     tls: TpuIdentity,
 }
 
@@ -285,7 +289,7 @@ impl Parts<'_> {
         root: Arc<Bank>,
         ports: &Ports,
     ) -> Result<Vec<StageThread>, Failure> {
-        let Parts { config, shared, readers, bells, clock, exit, role, instance, dead_runs, kv, tls } = self;
+        let Parts { config, shared, readers, bells, clock, exit, role, instance, dead_runs, kv, whose, tls } = self;
         let mut threads = Vec::new();
         let mut spawn = |name: &'static str, stage: Box<dyn Stage>, bell: &Doorbell| -> Result<(), Failure> {
             let thread = StageThread::spawn(name, stage, bell.clone(), clock, exit.clone())
@@ -329,18 +333,20 @@ impl Parts<'_> {
         let replay_until = reader.highest_slot().filter(|slot| reader.is_complete(*slot)).unwrap_or_default();
         let machine = Machine::new(role_config_of(config, role), instance, role.identity, shared.views.vault.standby())
             .with_dead_runs(dead_runs);
+        let (genesis_hash, to_role) = (shared.views.genesis_hash, shared.writers.role.clone());
+        let mut meet =
+            failover::meeting(config, &kv, genesis_hash, instance, (shared.views.vault.clone(), whose), to_role);
+        let auto = role.identity.map(&mut meet).transpose()?.flatten();
         let setup = RoleSetup {
             machine,
             tls: tls.clone(),
             chain: RoleChainWatch::new(!config.network.entrypoints.is_empty(), replay_until.min(reader.root())),
             store_name: kv.name(),
-            auto: failover::setup(config, &kv, shared.views.genesis_hash, role.identity, instance),
+            auto,
+            meet,
         };
         let role_stage = RoleStage::new(shared.clone(), readers.role, exit.clone(), setup);
         spawn("role", Box::new(role_stage), &bells.role)?;
-        if let Some(identity) = role.identity {
-            kv.watch(&shared.views.genesis_hash, &identity, shared.writers.role.clone())?;
-        }
 
         let producer = ProducerStage::new(shared.clone(), readers.producer, readers.transactions);
         spawn("producer", Box::new(producer), &bells.producer)?;

@@ -100,6 +100,7 @@ pub enum VoteInput {
     /// The tower claimed from the store: look at it and answer the role stage; used from `Activate` on.
     Prepare {
         term: tandem_types::Term,
+        identity: Pubkey,
         adopted: Box<vote::Adopted>,
     },
     Activate,
@@ -119,7 +120,7 @@ pub enum PromiseInput {
 
 /// What the role stage wants of the store; each is answered by a role event.
 pub enum StoreCommand {
-    /// From now on the store of this identity is meant.
+    /// From now on the store of this identity is meant; the one before is let go first. Answered by `StoreOpened` or `StoreNotOpened`.
     Open {
         identity: Pubkey,
     },

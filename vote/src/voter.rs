@@ -135,6 +135,11 @@ impl Voter {
         }
     }
 
+    /// Whose blocks are our own: another identity's than at the start, where the vote account was made or rotated since.
+    pub fn speak_for(&mut self, identity: Pubkey) {
+        self.config.identity = identity;
+    }
+
     /// Handles one event. Never fails: what makes no sense comes back as `Effect::Ignored`.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         let before = out.len();

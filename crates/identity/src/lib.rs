@@ -22,6 +22,6 @@ pub use {
     node::NodeKey,
     permit::Permit,
     refusal::Refusal,
-    vault::Vault,
+    vault::{HeldKey, Vault},
     vote::SignedVote,
 };

@@ -53,6 +53,26 @@ impl Vault {
         pubkey
     }
 
+    /// Another identity's key takes the place of the one held, which is returned: a request that is refused puts it back.
+    pub fn exchange_identity(&self, key: Keypair) -> Option<HeldKey> {
+        self.gate.lock();
+        self.identity.swap(Some(Arc::new(key))).map(HeldKey)
+    }
+
+    pub fn put_back_identity(&self, key: HeldKey) {
+        self.gate.lock();
+        self.identity.store(Some(key.0));
+    }
+
+    /// A key that was given for voting may be the identity's own. False: none of them is.
+    pub fn hold_voters_as_identity(&self, identity: &Pubkey) -> bool {
+        let Some(key) = self.voters.load().iter().find(|key| key.pubkey() == *identity).cloned() else { return false };
+        if Vault::identity(self) != Some(*identity) {
+            self.put_back_identity(HeldKey(key));
+        }
+        true
+    }
+
     pub fn add_voter(&self, key: Keypair) -> Pubkey {
         let pubkey = key.pubkey();
         let key = Arc::new(key);
@@ -130,6 +150,15 @@ impl Vault {
     pub(crate) fn voter(&self, voter: &Pubkey) -> Result<Arc<Keypair>, Refusal> {
         let named = self.voters.load().iter().find(|key| key.pubkey() == *voter).cloned();
         named.or_else(|| self.identity_key(voter).ok()).ok_or(Refusal::NoVoterKey(*voter))
+    }
+}
+
+/// An identity's key, while another has its place.
+pub struct HeldKey(Arc<Keypair>);
+
+impl HeldKey {
+    pub fn pubkey(&self) -> Pubkey {
+        self.0.pubkey()
     }
 }
 

@@ -36,6 +36,16 @@ pub enum Event {
     StoreQuarantined {
         reason: String,
     },
+    /// Answer to `OpenStore`: what is asked of the store from now on is this identity's.
+    StoreOpened {
+        identity: Pubkey,
+    },
+    /// None is open now.
+    StoreNotOpened {
+        identity: Pubkey,
+        kind: RefusedKind,
+        reason: String,
+    },
     /// A person has vouched for the store (`failover recover`): as it is, or without its tower.
     StoreVouched {
         tower_forgotten: bool,
@@ -197,6 +207,11 @@ pub struct Candidate {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
+    /// Let the store of the identity before go, then open this one's. Never two at once: a folder has one lock, and what a process owns
+    /// in a store that it has left nobody gives back.
+    OpenStore {
+        identity: Pubkey,
+    },
     ReadStore {
         read: ReadId,
     },
@@ -317,6 +332,8 @@ pub enum RefusedKind {
     NoAuthorizedVoter,
     TowerMissing,
     Quarantined,
+    /// The identity's store could not be opened.
+    WrongStore,
     /// Somebody else votes or speaks for the identity, and does not share our store.
     Twin,
     TakenMeanwhile,
@@ -339,6 +356,7 @@ impl RefusedKind {
             | Self::WrongVoteAccount
             | Self::NoAuthorizedVoter
             | Self::Quarantined
+            | Self::WrongStore
             | Self::TakenMeanwhile
             | Self::Stopping => ExitStatus::Refused,
         }

@@ -110,6 +110,10 @@ impl World {
 
     fn role_perform(&mut self, node: usize, effect: Effect) -> Option<Event> {
         match effect {
+            Effect::OpenStore { identity } => {
+                self.store(node, StoreCommand::Open);
+                return Some(Event::StoreOpened { identity });
+            }
             Effect::ReadStore { read } => self.store(node, StoreCommand::Read { read }),
             Effect::WriteIntent { owner_revision, term_seen, from, deadline_ms, reason } => {
                 self.store(node, StoreCommand::WriteIntent { owner_revision, term_seen, from, deadline_ms, reason });
@@ -360,12 +364,8 @@ impl World {
 
     pub fn set_identity(&mut self, node: usize, contested: bool, require_tower: bool) {
         let identity = if contested { self.identity } else { standby_key(node).pubkey() };
-        if contested {
-            // The store is opened and the key taken in before the machine hears of the wish, as in the product.
-            self.store(node, StoreCommand::Open);
-            if let Some(life) = self.life(node) {
-                life.vault.hold_identity(identity_key());
-            }
+        if contested && let Some(life) = self.life(node) {
+            life.vault.hold_identity(identity_key());
         }
         let candidate = self.candidate(node);
         let Some(life) = self.life(node) else { return };

@@ -74,7 +74,7 @@ const ROUNDS_MAX: u32 = 1_000;
 /// What stands in the way of signing.
 async fn recovery(context: &AdminContext, known: &Recovery) -> Reply<RecoverReport> {
     let store = match &context.failover {
-        Some(_) => at_desk(context, |desk| Ok(desk.recovery())).await?,
+        Some(_) => at_desk(context, Desk::recovery).await?,
         // A folder of this process: nobody else has written to it, and what was seen in it is what it has.
         None => RecoverReport {
             store: context.status.load().store.clone(),

@@ -10,7 +10,8 @@ use {
         topology::Vouch,
     },
     report::{HistoryReport, RecoverReport, RehearsalReport, StoreReport},
-    std::time::Duration,
+    arc_swap::ArcSwapOption,
+    std::{sync::Arc, time::Duration},
     tandem_env::{random_instance_id, wall_clock},
     tandem_etcd::EtcdKv,
     tandem_role::{StoreFacts, hints::HoldRecord, machine::Recovery},
@@ -36,11 +37,13 @@ pub enum Question {
     },
 }
 
+/// The contested identity, when it is known: a secondary learns it from its vote account.
+pub type Whose = Arc<ArcSwapOption<Pubkey>>;
+
 pub struct Desk {
     pub kv: EtcdKv,
     pub genesis_hash: Hash,
-    /// The contested one.
-    pub identity: Pubkey,
+    pub whose: Whose,
     /// Who asks, for audit entries.
     pub host: String,
 }
@@ -49,37 +52,44 @@ pub struct Desk {
 const LIMITS: Limits = Limits { call_deadline: Duration::from_millis(1_000), write_timeout: Duration::from_secs(3) };
 
 impl Desk {
-    fn store(&self) -> PromiseStore {
+    fn identity(&self) -> Result<Pubkey, Failure> {
+        self.whose.load().as_deref().copied().ok_or_else(|| {
+            Failure::refused("the identity is not known here: the vote account does not exist at this node's root")
+                .remedy("wait until it is made, or check --vote-account; see `validator monitor`")
+        })
+    }
+
+    fn store(&self) -> Result<PromiseStore, Failure> {
         let opening = Opening {
             genesis_hash: self.genesis_hash,
-            identity: self.identity,
+            identity: self.identity()?,
             // Only records of votes need it.
             vote_account: Pubkey::default(),
             instance: random_instance_id(),
             limits: LIMITS,
         };
-        PromiseStore::open(Box::new(self.kv.clone()), Box::new(SystemPace::start()), opening)
+        Ok(PromiseStore::open(Box::new(self.kv.clone()), Box::new(SystemPace::start()), opening))
     }
 
     pub fn view(&self) -> Result<StoreReport, Failure> {
-        let mut store = self.store();
+        let mut store = self.store()?;
         let snapshot = store.read().map_err(failure)?;
         let pulse = store.pulse().map_err(failure)?;
-        Ok(StoreReport::of(store.describe(), self.identity, &snapshot, &pulse, wall_clock()))
+        Ok(StoreReport::of(store.describe(), self.identity()?, &snapshot, &pulse, wall_clock()))
     }
 
     pub fn facts(&self) -> Result<StoreFacts, Failure> {
-        self.store().read().map(|snapshot| snapshot.facts()).map_err(failure)
+        self.store()?.read().map(|snapshot| snapshot.facts()).map_err(failure)
     }
 
     pub fn history(&self) -> Result<HistoryReport, Failure> {
-        let mut store = self.store();
+        let mut store = self.store()?;
         let terms = store.history().map_err(failure)?;
         Ok(HistoryReport::of(&terms, &store.notes().map_err(failure)?))
     }
 
     pub fn hold(&self) -> Result<Option<HoldRecord>, Failure> {
-        self.store().pulse().map(|pulse| pulse.hold.map(|hold| hold.value)).map_err(failure)
+        self.store()?.pulse().map(|pulse| pulse.hold.map(|hold| hold.value)).map_err(failure)
     }
 
     pub fn set_hold(&self, on: bool, reason: String, lasts: Option<Duration>) -> Result<HoldRecord, Failure> {
@@ -87,7 +97,7 @@ impl Desk {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let until = lasts.filter(|_| on).map(|lasts| UnixMillis(at.0.saturating_add(millis(lasts))));
         let wish = HoldRecord { on, by: self.host.clone(), reason, at, until, count: 0 };
-        self.store().set_hold(wish).map_err(failure)
+        self.store()?.set_hold(wish).map_err(failure)
     }
 
     pub fn rehearse(&self, rounds: u32) -> Result<RehearsalReport, Failure> {
@@ -95,11 +105,11 @@ impl Desk {
     }
 
     /// What the store knows; the chain's side is the node's to add.
-    pub fn recovery(&self) -> RecoverReport {
-        match self.store().read() {
+    pub fn recovery(&self) -> Result<RecoverReport, Failure> {
+        Ok(match self.store()?.read() {
             Ok(snapshot) => RecoverReport::of_store(self.kv_name(), &snapshot),
             Err(error) => RecoverReport::of_failure(self.kv_name(), &error.to_string()),
-        }
+        })
     }
 
     fn kv_name(&self) -> String {

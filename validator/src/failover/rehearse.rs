@@ -26,8 +26,8 @@ pub fn rehearse(desk: &Desk, rounds: u32) -> Result<RehearsalReport, Failure> {
     for _ in 0..rounds {
         // A key of its own each time: what a broken-off rehearsal left behind is in nobody's way.
         let shadow = Shadow(Keypair::new());
-        let mut ours = open(desk, &shadow);
-        let fenced = round(&shadow, &mut ours, open(desk, &shadow), &mut clock);
+        let mut ours = open(desk, &shadow)?;
+        let fenced = round(&shadow, &mut ours, open(desk, &shadow)?, &mut clock);
         let forgotten = ours.forget_rehearsal(LAST_TERM).map_err(failure);
         fenced_every_time &= fenced?;
         forgotten?;
@@ -36,15 +36,16 @@ pub fn rehearse(desk: &Desk, rounds: u32) -> Result<RehearsalReport, Failure> {
     Ok(RehearsalReport { rounds, fenced_every_time, phases_ms: clock.percentiles(), peers })
 }
 
-fn open(desk: &Desk, shadow: &Shadow) -> PromiseStore {
+fn open(desk: &Desk, shadow: &Shadow) -> Result<PromiseStore, Failure> {
     let opening = Opening {
         genesis_hash: desk.genesis_hash,
-        identity: desk.identity,
+        identity: desk.identity()?,
         vote_account: Pubkey::default(),
         instance: random_instance_id(),
         limits: LIMITS,
     };
-    PromiseStore::open(Box::new(desk.kv.clone()), Box::new(SystemPace::start()), opening).rehearsal(shadow.0.pubkey())
+    let store = PromiseStore::open(Box::new(desk.kv.clone()), Box::new(SystemPace::start()), opening);
+    Ok(store.rehearsal(shadow.0.pubkey()))
 }
 
 /// Whether the deposed owner was refused.

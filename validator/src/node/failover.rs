@@ -1,8 +1,16 @@
-//! What automatic failover needs at the start: a store that is shared, and the identity's key.
+//! What the role stage needs of the node around it for the identity it is there for: the watch, the hints, with `--failover auto` the key.
 
 use {
     super::store::Store,
-    crate::{config::Config, exit::Failure, stages::role::AutoSetup},
+    crate::{
+        config::Config,
+        exit::Failure,
+        failover::Whose,
+        stages::role::{AutoSetup, Meet},
+        topology::RoleInput,
+    },
+    std::sync::Arc,
+    tandem_env::Tx,
     tandem_identity::Vault,
     tandem_role::{Keys, auto::AutoConfig},
     tandem_types::{Hash, InstanceId, Keypair, Pubkey, Signer},
@@ -14,12 +22,8 @@ pub fn take_key(config: &Config, identity: Option<Pubkey>, vault: &Vault) -> Res
     if config.auto.is_none() {
         return Ok(());
     }
-    let Some(identity) = identity else {
-        return Err(Failure::refused(
-            "--failover auto, but the vote account does not exist in the genesis of this ledger",
-        )
-        .remedy("check --vote-account and the genesis, or leave --failover auto out"));
-    };
+    // Said once the vote account is there, and names somebody.
+    let Some(identity) = identity else { return Ok(()) };
     if vault.identity() == Some(identity) {
         return Ok(());
     }
@@ -34,20 +38,33 @@ pub fn take_key(config: &Config, identity: Option<Pubkey>, vault: &Vault) -> Res
     Ok(())
 }
 
-/// Beats, presence and the watchdog. Nothing with a store that no other machine shares.
-pub fn setup(
+/// For each identity that this node is there for, one after the other.
+pub fn meeting(
     config: &Config,
     store: &Store,
     genesis_hash: Hash,
-    identity: Option<Pubkey>,
     instance: InstanceId,
-) -> Option<AutoSetup> {
-    let Store::Etcd { kv, .. } = store else { return None };
-    Some(AutoSetup {
-        kv: kv.clone(),
-        keys: Keys::new(&genesis_hash, &identity?),
-        instance,
-        host: config.roles.host.clone(),
-        config: config.auto.map(AutoConfig::of_priority),
+    (vault, whose): (Arc<Vault>, Whose),
+    role: Tx<RoleInput>,
+) -> Meet {
+    let (host, auto) = (config.roles.host.clone(), config.auto);
+    let store = store.clone();
+    Box::new(move |identity| {
+        whose.store(Some(Arc::new(identity)));
+        store.watch(&genesis_hash, &identity, role.clone())?;
+        if auto.is_some() && vault.identity() != Some(identity) && !vault.hold_voters_as_identity(&identity) {
+            tracing::error!(
+                "--failover auto, but the keypair of identity {identity} is not on this machine: it cannot promote itself; name that \
+                 keypair file with --authorized-voter"
+            );
+        }
+        let Store::Etcd { kv, .. } = &store else { return Ok(None) };
+        Ok(Some(AutoSetup {
+            kv: kv.clone(),
+            keys: Keys::new(&genesis_hash, &identity),
+            instance,
+            host: host.clone(),
+            config: auto.map(AutoConfig::of_priority),
+        }))
     })
 }

@@ -1,15 +1,22 @@
 //! The promise store's place: a locked folder, or etcd.
 
 use {
-    super::{last_store, memory, watch},
+    super::{
+        last_store, memory,
+        watch::{self, Turn},
+    },
     crate::{
         config::{Config, TowerStorage},
         exit::{Failure, Status},
-        failover::Desk,
+        failover::{Desk, Whose},
         stages::promise::OpenStore,
         topology::RoleInput,
     },
-    std::{path::PathBuf, time::Duration},
+    std::{
+        path::PathBuf,
+        sync::{Arc, atomic::AtomicU64},
+        time::Duration,
+    },
     tandem_env::Tx,
     tandem_etcd::EtcdKv,
     tandem_role::{
@@ -20,9 +27,15 @@ use {
     tandem_types::{Hash, InstanceId, Pubkey},
 };
 
+#[derive(Clone)]
 pub enum Store {
     File(PathBuf),
-    Etcd { kv: EtcdKv, mirror_agave_keys: bool },
+    Etcd {
+        kv: EtcdKv,
+        mirror_agave_keys: bool,
+        /// Counts the identities that were watched: only the last one's watch is listened to.
+        watched: Arc<AtomicU64>,
+    },
 }
 
 /// One transaction's patience; an operation's is `--etcd-write-timeout`.
@@ -42,7 +55,7 @@ pub fn open(config: &Config, _runtime: &tokio::runtime::Runtime) -> Result<Store
             for warning in report.warnings {
                 tracing::warn!("{warning}");
             }
-            Ok(Store::Etcd { kv, mirror_agave_keys: *mirror_agave_keys })
+            Ok(Store::Etcd { kv, mirror_agave_keys: *mirror_agave_keys, watched: Arc::default() })
         }
     }
 }
@@ -90,12 +103,7 @@ impl Store {
         instance: InstanceId,
     ) -> OpenStore {
         let limits = Limits { call_deadline: CALL_DEADLINE, write_timeout: config.roles.write_timeout };
-        let place = match self {
-            Store::File(folder) => Store::File(folder.clone()),
-            Store::Etcd { kv, mirror_agave_keys } => {
-                Store::Etcd { kv: kv.clone(), mirror_agave_keys: *mirror_agave_keys }
-            }
-        };
+        let place = self.clone();
         let (ledger, leave_etcd) = (config.ledger.clone(), config.leave_etcd);
         Box::new(move |identity| {
             let kind = match &place {
@@ -148,23 +156,23 @@ impl Store {
     }
 
     /// Where `validator failover` reads and writes. Nothing with a store that no other machine shares.
-    pub fn desk(&self, genesis_hash: Hash, identity: Option<Pubkey>, config: &Config) -> Option<Desk> {
+    pub fn desk(&self, genesis_hash: Hash, whose: Whose, config: &Config) -> Option<Desk> {
         match self {
             Store::File(_) => None,
             Store::Etcd { kv, .. } => {
-                Some(Desk { kv: kv.clone(), genesis_hash, identity: identity?, host: config.roles.host.clone() })
+                Some(Desk { kv: kv.clone(), genesis_hash, whose, host: config.roles.host.clone() })
             }
         }
     }
 
-    /// Changes of owner and intent as they happen: hints that make a handover fast.
+    /// Changes of owner and intent as they happen: hints that make a handover fast. The watch of another identity ends.
     pub fn watch(&self, genesis_hash: &Hash, identity: &Pubkey, role: Tx<RoleInput>) -> Result<(), Failure> {
         match self {
             Store::File(_) => Ok(()),
-            Store::Etcd { kv, mirror_agave_keys } => {
+            Store::Etcd { kv, mirror_agave_keys, watched } => {
                 let keys = Keys::new(genesis_hash, identity);
                 let keys = if *mirror_agave_keys { keys.mirror_agave(identity) } else { keys };
-                watch::spawn(kv, &keys, role)
+                watch::spawn(kv, &keys, role, Turn::next(watched))
             }
         }
     }

@@ -6,7 +6,13 @@ use {
         topology::{FailoverInput, RoleInput},
     },
     crossbeam_channel::Receiver,
-    std::thread,
+    std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+        thread,
+    },
     tandem_env::Tx,
     tandem_etcd::EtcdKv,
     tandem_role::{
@@ -18,15 +24,32 @@ use {
     },
 };
 
-pub fn spawn(kv: &EtcdKv, keys: &Keys, role: Tx<RoleInput>) -> Result<(), Failure> {
-    if let Some(agave) = keys.agave() {
-        // An agave node takes the identity by this key alone. Our own claims are seen here too: one read too many each.
-        forward(kv.watch(&agave.instance), keys.clone(), role.clone())?;
-    }
-    forward(kv.watch(keys.prefix()), keys.clone(), role)
+/// One of the watches that followed each other.
+#[derive(Clone)]
+pub struct Turn {
+    number: u64,
+    last: Arc<AtomicU64>,
 }
 
-fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>) -> Result<(), Failure> {
+impl Turn {
+    pub fn next(last: &Arc<AtomicU64>) -> Self {
+        Self { number: last.fetch_add(1, Relaxed) + 1, last: last.clone() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.last.load(Relaxed) != self.number
+    }
+}
+
+pub fn spawn(kv: &EtcdKv, keys: &Keys, role: Tx<RoleInput>, turn: Turn) -> Result<(), Failure> {
+    if let Some(agave) = keys.agave() {
+        // An agave node takes the identity by this key alone. Our own claims are seen here too: one read too many each.
+        forward(kv.watch(&agave.instance), keys.clone(), role.clone(), turn.clone())?;
+    }
+    forward(kv.watch(keys.prefix()), keys.clone(), role, turn)
+}
+
+fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>, turn: Turn) -> Result<(), Failure> {
     let agave = keys.agave().map(|agave| agave.instance.clone());
     let (owner, intent, hold) = (keys.owner(), keys.intent(), keys.hold());
     let alive = keys.alive();
@@ -35,6 +58,10 @@ fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>) -> Res
         .name("watch".into())
         .spawn(move || {
             for event in events {
+                // Another identity is watched now, and this one's changes would be taken for that one's.
+                if turn.is_over() {
+                    return;
+                }
                 if let WatchEvent::Put(entry) = &event {
                     let revision = entry.mod_revision;
                     let is_mute = || BeatRecord::decode(&entry.value).is_ok_and(|beat| !beat.may_vote);

@@ -8,7 +8,7 @@ mod tests;
 
 use {
     crate::{
-        exit::Failure,
+        exit::{Failure, Status},
         failover,
         stage::{Progress, Stage},
         topology::{GossipCommand, ProducerInput, PromiseInput, RoleInput, Shared, StoreCommand, VoteInput, Vouch},
@@ -18,7 +18,7 @@ use {
     tandem_identity::{Permit, SignedVote},
     tandem_net::UdpPort,
     tandem_role::{
-        event::{Event as RoleEvent, StoreCall},
+        event::{Event as RoleEvent, RefusedKind, StoreCall},
         hints::NoteRecord,
         records::{IntentRecord, Preference},
     },
@@ -99,7 +99,7 @@ impl PromiseStage {
             permit: None,
         };
         if let Some(identity) = identity {
-            stage.command(StoreCommand::Open { identity })?;
+            stage.open_store(identity)?;
         }
         Ok(stage)
     }
@@ -245,13 +245,13 @@ impl PromiseStage {
     fn command(&mut self, command: StoreCommand) -> Result<(), Failure> {
         match command {
             StoreCommand::Open { identity } => {
-                if self.identity != Some(identity) {
-                    self.permit = None;
-                    let (store, memory) = (self.open)(&identity)?;
-                    (self.store, self.memory, self.kept) = (Some(store), Some(memory), None);
-                    self.identity = Some(identity);
+                if self.identity != Some(identity) || self.store.is_none() {
+                    self.leave_store();
+                    if let Err(failure) = self.open_store(identity) {
+                        return self.role(not_opened(identity, &failure));
+                    }
                 }
-                Ok(())
+                self.role(RoleEvent::StoreOpened { identity })
             }
             StoreCommand::HaltVotes => {
                 self.permit = None;
@@ -320,6 +320,27 @@ impl PromiseStage {
                 self.role(event)
             }
             StoreCommand::Vouch { vouch, reply } => self.vouch(vouch, reply),
+        }
+    }
+
+    fn open_store(&mut self, identity: Pubkey) -> Result<(), Failure> {
+        let (store, memory) = (self.open)(&identity)?;
+        (self.store, self.memory, self.kept) = (Some(store), Some(memory), None);
+        self.identity = Some(identity);
+        Ok(())
+    }
+
+    /// Before another is opened: a folder has one lock. What this process should own in it, by a claim that came too late to be used,
+    /// nobody else would give back.
+    fn leave_store(&mut self) {
+        self.permit = None;
+        self.identity = None;
+        self.memory = None;
+        let Some(mut store) = self.store.take() else { return };
+        store.explain("this machine turned to another identity".to_owned());
+        match store.release(wall_clock()) {
+            Ok(()) | Err(StoreError::NotOwner | StoreError::Fenced { .. }) => {}
+            Err(error) => tracing::warn!("leaving the store of another identity: {error}"),
         }
     }
 
@@ -422,6 +443,13 @@ fn promise_of(decision: &Decision, identity: Pubkey, vote_account: Pubkey) -> Vo
         recent_blockhash: decision.recent_blockhash,
         switch: decision.switch,
     }
+}
+
+fn not_opened(identity: Pubkey, failure: &Failure) -> RoleEvent {
+    let is_lost = failure.status == Status::StoreLost;
+    let kind = if is_lost { RefusedKind::StoreUnavailable } else { RefusedKind::WrongStore };
+    let remedy = failure.remedy.as_deref().map_or(String::new(), |remedy| format!(" — {remedy}"));
+    RoleEvent::StoreNotOpened { identity, kind, reason: format!("{}{remedy}", failure.what) }
 }
 
 fn store_event(call: StoreCall, error: StoreError) -> RoleEvent {

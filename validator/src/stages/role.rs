@@ -21,6 +21,7 @@ use {
     handover::Stopwatch,
     std::{collections::BTreeMap, time::Duration},
     tandem_env::{Rx, unix_nanos},
+    tandem_identity::HeldKey,
     tandem_net::TpuIdentity,
     tandem_role::{
         event::{Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource, Transition},
@@ -47,6 +48,9 @@ pub struct RoleStage {
     next_request: u64,
     /// Keys that operators named to stand by under, until their requests are answered.
     standby_keys: BTreeMap<RequestId, Keypair>,
+    meet: Meet,
+    /// The key that a wish under way has replaced.
+    replaced: Option<HeldKey>,
     claim: Option<Claim>,
     /// The block of the adopted tower's last vote.
     adopted_vote: Option<BlockKey>,
@@ -74,7 +78,11 @@ pub struct RoleSetup {
     pub store_name: String,
     /// Only with a store that several machines share.
     pub auto: Option<AutoSetup>,
+    pub meet: Meet,
 }
+
+/// Makes ready for another identity: its watch, its hints. Nothing with a store that no other machine shares.
+pub type Meet = Box<dyn FnMut(Pubkey) -> Result<Option<AutoSetup>, Failure> + Send>;
 
 pub use {auto::AutoSetup, chain::ChainWatch as RoleChainWatch, status::CAUGHT_UP_SLOTS_MAX};
 
@@ -94,6 +102,8 @@ impl RoleStage {
             exits: Vec::new(),
             next_request: 0,
             standby_keys: BTreeMap::new(),
+            meet: setup.meet,
+            replaced: None,
             claim: None,
             adopted_vote: None,
             stopwatch: Stopwatch::default(),
@@ -199,25 +209,38 @@ impl RoleStage {
                 let candidate = self.chain.candidate(&self.shared, Some(&identity));
                 self.next_request += 1;
                 let request = RequestId(self.next_request);
-                if candidate.vote_account_node == Some(identity) {
-                    self.open_store(identity)?;
-                    self.shared.views.vault.hold_identity(keypair);
-                } else {
-                    self.standby_keys.insert(request, keypair);
-                }
                 // One that joins a takeover under way is told the times of that takeover.
                 if self.replies.is_empty() {
                     self.stopwatch.begin();
                 }
                 self.replies.insert(request, reply);
                 let wish = SetIdentity { request, identity, require_tower, candidate };
-                self.handle(now, Event::SetIdentity(wish))
+                self.handle(now, Event::SetIdentity(wish))?;
+                self.keep_key(request, keypair);
+                Ok(())
             }
         }
     }
 
-    fn open_store(&self, identity: Pubkey) -> Result<(), Failure> {
-        self.store(StoreCommand::Open { identity })
+    /// The key that came with a wish, once the machine has judged it: that of a refused one is forgotten.
+    fn keep_key(&mut self, request: RequestId, keypair: Keypair) {
+        let (identity, vault) = (keypair.pubkey(), &self.shared.views.vault);
+        if !self.replies.contains_key(&request) {
+            return;
+        }
+        if self.machine.identity() != Some(identity) {
+            self.standby_keys.insert(request, keypair);
+        } else if vault.identity() != Some(identity) {
+            self.replaced = vault.exchange_identity(keypair);
+        }
+    }
+
+    /// After a refusal the machine may be there for the identity that it was there for before.
+    fn put_back_key(&mut self) {
+        let before = self.replaced.take();
+        if let Some(key) = before.filter(|key| self.machine.identity() == Some(key.pubkey())) {
+            self.shared.views.vault.put_back_identity(key);
+        }
     }
 
     fn store(&self, command: StoreCommand) -> Result<(), Failure> {
@@ -226,6 +249,11 @@ impl RoleStage {
 
     fn perform(&mut self, now: Tick, effect: Effect) -> Result<Option<Event>, Failure> {
         match effect {
+            Effect::OpenStore { identity } => {
+                let auto = (self.meet)(identity)?;
+                self.auto = auto::Auto::new(auto, self.shared.writers.role.clone());
+                self.store(StoreCommand::Open { identity })?;
+            }
             Effect::ReadStore { read } => self.store(StoreCommand::Read { read })?,
             Effect::WriteIntent { owner_revision, term_seen, from, deadline_ms, reason } => {
                 self.stopwatch.mark("read");
@@ -294,8 +322,9 @@ impl RoleStage {
                 }
             }
         };
+        let identity = self.machine.identity().unwrap_or_default();
         let adopted = Box::new(adopted);
-        self.shared.writers.vote.send(VoteInput::Prepare { term, adopted }).map_err(stopping)?;
+        self.shared.writers.vote.send(VoteInput::Prepare { term, identity, adopted }).map_err(stopping)?;
         Ok(None)
     }
 
@@ -349,16 +378,20 @@ impl RoleStage {
             Ok(report) => {
                 let identity = self.shared.views.vault.node().pubkey();
                 let report = self.stopwatch.report(&report, identity);
+                self.replaced = None;
                 if report.role == "ACTIVE" {
                     self.last_handover = Some(report.clone());
                 }
                 Ok(report)
             }
-            Err(refused) => Err(AdminError {
-                status: refused.kind.exit_status().code() as u8,
-                reason: refused.reason,
-                remedy: Some(refused.remedy),
-            }),
+            Err(refused) => {
+                self.put_back_key();
+                Err(AdminError {
+                    status: refused.kind.exit_status().code() as u8,
+                    reason: refused.reason,
+                    remedy: Some(refused.remedy),
+                })
+            }
         };
         if self.replies.is_empty() {
             self.stopwatch.forget();

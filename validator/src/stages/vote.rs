@@ -91,7 +91,8 @@ impl VoteStage {
             VoteInput::DuplicateSlot(slot) => Event::DuplicateSlot(slot),
             VoteInput::Recorded { id } => Event::Recorded { id },
             VoteInput::Refused { id } => Event::Refused { id },
-            VoteInput::Prepare { term, adopted } => {
+            VoteInput::Prepare { term, identity, adopted } => {
+                self.voter.speak_for(identity);
                 self.prepare(term, *adopted)?;
                 return Ok(());
             }

@@ -6,7 +6,7 @@ use {
         config::{CHAIN_TOWER_HOLD_SLOTS, Config, ConfiguredRole, Failback, OnLoss},
         event::{
             Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, ReadId, RequestId,
-            SetIdentity, StoreCall, StoreFacts,
+            RefusedKind, SetIdentity, StoreCall, StoreFacts,
         },
         records::{IntentRecord, Nonce, OwnerRecord, Preference},
     },
@@ -51,6 +51,7 @@ struct Harness {
     now: Tick,
     read: ReadId,
     requests: u64,
+    opens_by_hand: bool,
     oracle: Oracle,
 }
 
@@ -96,6 +97,7 @@ impl Oracle {
                     );
                     assert!(self.answered.insert(*request), "ORACLE answered twice");
                 }
+                Effect::OpenStore { .. } => assert_eq!(self.claimed, None, "ORACLE a store is left while it is owned"),
                 Effect::ReadStore { .. }
                 | Effect::WriteIntent { .. }
                 | Effect::Adopt { .. }
@@ -200,6 +202,7 @@ impl Harness {
         let (name, words) = Words::of(line);
         if name == "node" {
             self.machine = Some(machine(&words));
+            self.opens_by_hand = words.has("opens-by-hand");
             return String::new();
         }
         if name == "report" {
@@ -210,7 +213,17 @@ impl Harness {
             return seen;
         }
         let event = self.event(name, &words);
-        let effects = self.handle(event);
+        let mut effects = self.handle(event);
+        // Which store is open matters to few cases; in the others it opens by itself.
+        while let Some(at) = effects.iter().position(|effect| matches!(effect, Effect::OpenStore { .. })) {
+            let Effect::OpenStore { identity } = effects[at] else { break };
+            if self.opens_by_hand {
+                break;
+            }
+            self.oracle.judge(&effects[at..=at]);
+            effects.remove(at);
+            effects.extend(self.handle(Event::StoreOpened { identity }));
+        }
         if let Some(Effect::ReadStore { read }) =
             effects.iter().rfind(|effect| matches!(effect, Effect::ReadStore { .. }))
         {
@@ -280,6 +293,12 @@ impl Harness {
             "claim-unavailable" => Event::StoreUnavailable { call: StoreCall::Claim, reason: "refused".into() },
             "store-quarantined" => Event::StoreQuarantined { reason: "went back in time".into() },
             "vouched" => Event::StoreVouched { tower_forgotten: words.has("tower-forgotten") },
+            "opened" => Event::StoreOpened { identity: if words.has("another") { other_key() } else { identity() } },
+            "not-opened" => Event::StoreNotOpened {
+                identity: if words.has("another") { other_key() } else { identity() },
+                kind: RefusedKind::WrongStore,
+                reason: "of another identity".into(),
+            },
             "owner-changed" => Event::OwnerChanged(words.owner().map(Box::new)),
             "intent" => {
                 let (deadline_ms, term) = (words.number("deadline").unwrap_or(2000), words.number("term").unwrap_or(1));
@@ -416,6 +435,8 @@ fn slot(slot: Option<Slot>) -> String {
 
 fn text(effect: &Effect) -> String {
     match effect {
+        Effect::OpenStore { identity: other } if *other == other_key() => "open another".into(),
+        Effect::OpenStore { .. } => "open".into(),
         Effect::ReadStore { .. } => "read".into(),
         Effect::WriteIntent { owner_revision, term_seen, from, deadline_ms, .. } => {
             format!("intent {from} term={term_seen} rev={owner_revision} {deadline_ms}ms")

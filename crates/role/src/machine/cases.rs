@@ -169,8 +169,8 @@ fn the_secondary_never_claims_by_itself() {
         "node secondary
          chain tip=100
          chain tip=200
-         at 5000
-         at 60000",
+         at 5000                                 => read
+         at 60000                                => read",
     );
 }
 
@@ -857,7 +857,7 @@ fn a_silent_owner_is_claimed_over_without_being_asked() {
 fn automatic_failover_refuses_what_set_identity_refuses_and_never_ends_the_process() {
     check("node secondary knows\n chain tip=100 behind=99\n promote term=1 => STANDBY->STANDBY");
     check("node secondary knows\n chain tip=100\n promote term=1 no-voter => STANDBY->STANDBY");
-    check("node secondary\n chain tip=100\n promote term=1");
+    check("node secondary\n chain tip=100 no-vote-account\n promote term=1");
     check(
         "node secondary knows require-tower\n chain tip=100\n promote term=1 => read\n store owner=alpha term=1 rev=5 tower=none => STANDBY->STANDBY",
     );

@@ -27,6 +27,7 @@ mod plan;
 mod standby;
 mod stepdown;
 mod takeover;
+mod turn;
 mod twin;
 
 #[cfg(test)]
@@ -39,6 +40,8 @@ mod cases;
 mod fitness_cases;
 #[cfg(test)]
 mod trust_cases;
+#[cfg(test)]
+mod turn_cases;
 #[cfg(test)]
 mod twin_cases;
 
@@ -56,8 +59,10 @@ use {
     join::Joined,
     standby::Pursuit,
     stepdown::StepDown,
+    std::collections::BTreeMap,
     takeover::{Active, Takeover},
     tandem_types::{InstanceId, Pubkey, Slot, Term, Tick},
+    turn::Seen,
 };
 
 #[derive(Debug)]
@@ -95,6 +100,12 @@ pub struct Machine {
     last_read: ReadId,
     /// The newest vote that was known when that was asked: the answer must not be older.
     read_floor: Option<Slot>,
+    /// Whose store was asked for, and is not open yet.
+    opening: Option<Pubkey>,
+    /// Why the identity's store is not open, as was said last.
+    unopened: Option<String>,
+    /// What the stores of other identities have shown.
+    set_aside: BTreeMap<Pubkey, Seen>,
     /// When a standby looks at the store next.
     poll_at: Option<Tick>,
     joined: Joined,
@@ -138,6 +149,9 @@ impl Machine {
             term_seen: Term(0),
             last_read: ReadId(0),
             read_floor: None,
+            opening: None,
+            unopened: None,
+            set_aside: BTreeMap::new(),
             poll_at: None,
             joined: Joined::default(),
         }
@@ -203,10 +217,14 @@ impl Machine {
             }
             return;
         }
+        if self.is_of_store_before(&event) {
+            return;
+        }
         match event {
             Event::Chain(chain) => {
                 self.chain = chain;
                 self.owner_misnamed(now, out);
+                self.meet(out);
                 self.standby_chain(now, out);
                 self.takeover_chain(now, out);
             }
@@ -227,6 +245,10 @@ impl Machine {
                 self.quarantine = Some(reason.clone());
                 self.standby_quarantined(now, &reason, out);
                 self.owner_quarantined(now, &reason, out);
+            }
+            Event::StoreOpened { identity } => self.store_opened(now, identity, out),
+            Event::StoreNotOpened { identity, kind, reason } => {
+                self.store_not_opened(now, identity, kind, reason, out);
             }
             Event::StoreVouched { tower_forgotten } => self.vouched(now, tower_forgotten),
             Event::OwnerChanged(owner) => {

@@ -21,9 +21,11 @@ pub(super) struct Pursuit {
     /// Whom to answer.
     pub request: Option<RequestId>,
     pub identity: Pubkey,
+    /// Where to turn back to, if nothing comes of it.
+    previous: Option<Pubkey>,
     require_tower: bool,
     why: Why,
-    step: Step,
+    pub step: Step,
     pub started: Tick,
     /// When the present phase began.
     pub mark: Tick,
@@ -48,7 +50,9 @@ enum Why {
 }
 
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
+    /// The identity's store is not open yet.
+    Opening,
     Reading(ReadId),
     /// An owner that lets go cannot take it back while we catch up, so we do that before we ask.
     CatchingUp {
@@ -73,7 +77,7 @@ enum Step {
 impl Pursuit {
     pub fn next_deadline(&self) -> Option<Tick> {
         match &self.step {
-            Step::Reading(_) | Step::WritingIntent { .. } | Step::Claiming => None,
+            Step::Opening | Step::Reading(_) | Step::WritingIntent { .. } | Step::Claiming => None,
             Step::CatchingUp { until, .. } => Some(*until),
             Step::Waiting { until, reading: Some(_), .. } => Some(*until),
             Step::Waiting { until, poll_at, reading: None, .. } => Some(*until.min(poll_at)),
@@ -137,7 +141,7 @@ impl Machine {
         }
         if let State::Standby(Some(pursuit)) = &mut self.state {
             // Once the store was looked at, it is too late to insist on a tower.
-            let in_time = !wish.require_tower || pursuit.require_tower || matches!(pursuit.step, Step::Reading(_));
+            let in_time = !wish.require_tower || pursuit.require_tower || matches!(pursuit.step, Step::Opening | Step::Reading(_));
             if pursuit.request.is_none() && pursuit.identity == wish.identity && in_time {
                 // The operator asks for what this primary is about to do anyway: it now does it in their name.
                 pursuit.request = Some(wish.request);
@@ -150,9 +154,13 @@ impl Machine {
             refuse(wish.request, RefusedKind::Busy, reason, "wait for it to end, then ask again", out);
             return;
         }
-        self.identity = Some(wish.identity);
+        let previous = self.identity.filter(|identity| *identity != wish.identity);
+        self.open_for(wish.identity, out);
         self.joined.lead(wish.request, wish.identity, wish.require_tower || self.config.require_tower);
         self.pursue(now, wish.identity, Some(wish.request), wish.require_tower, Why::Operator, out);
+        if let State::Standby(Some(pursuit)) = &mut self.state {
+            pursuit.previous = previous;
+        }
     }
 
     /// Why a claim that nobody asked for is not made; said once, though the root that it speaks of moves on.
@@ -217,11 +225,26 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let floor = self.newest_known_vote();
-        let step = Step::Reading(self.read_store(out));
+        let step = if self.opening.is_some() { Step::Opening } else { Step::Reading(self.read_store(out)) };
         let require_tower = require_tower || self.config.require_tower;
-        let phases = Phases::default();
-        let pursuit = Pursuit { request, identity, require_tower, why, step, started: now, mark: now, phases, floor };
+        let (previous, phases) = (None, Phases::default());
+        let (started, mark) = (now, now);
+        let pursuit =
+            Pursuit { request, identity, previous, require_tower, why, step, started, mark, phases, floor };
         self.state = State::Standby(Some(Box::new(pursuit)));
+    }
+
+    /// The store of another identity than before is open: the pursuit that waited for it goes on.
+    pub(super) fn look_once_open(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        let State::Standby(Some(pursuit)) = &self.state else { return };
+        if !matches!(pursuit.step, Step::Opening) {
+            return;
+        }
+        let floor = self.newest_known_vote();
+        let read = self.read_store(out);
+        if let State::Standby(Some(pursuit)) = &mut self.state {
+            (pursuit.step, pursuit.floor, pursuit.mark) = (Step::Reading(read), floor, now);
+        }
     }
 
     /// Asks the owner once its last vote, as we read it, is on a block we have, or patience ends.
@@ -256,9 +279,7 @@ impl Machine {
         match &self.state {
             State::Standby(None) if self.poll_at.is_some_and(|at| now >= at) => {
                 self.poll_at = Some(now + self.config.standby_poll);
-                if self.identity.is_some() {
-                    self.read_store(out);
-                }
+                self.look_or_open(out);
             }
             State::Standby(Some(_)) => self.waiting_timer(now, out),
             State::Standby(None)
@@ -307,7 +328,7 @@ impl Machine {
             // Worth a look before the next poll is due; nobody waits for it, so once is enough.
             None if self.claim_unresolved || self.store_was_lost => self.poll_at = Some(now),
             // Who is asked then is looked at when the wish is written.
-            Some(Step::Reading(_) | Step::CatchingUp { .. } | Step::Claiming) | None => {}
+            Some(Step::Opening | Step::Reading(_) | Step::CatchingUp { .. } | Step::Claiming) | None => {}
         }
     }
 
@@ -351,7 +372,8 @@ impl Machine {
                     self.claim(now, facts, out);
                 }
             }
-            Step::Reading(_)
+            Step::Opening
+            | Step::Reading(_)
             | Step::CatchingUp { .. }
             | Step::Waiting { .. }
             | Step::WritingIntent { .. }
@@ -572,7 +594,7 @@ impl Machine {
         let State::Standby(Some(pursuit)) = &self.state else { return };
         match pursuit.step {
             Step::Claiming | Step::WritingIntent { .. } => {}
-            Step::Reading(_) | Step::CatchingUp { .. } | Step::Waiting { .. } => return,
+            Step::Opening | Step::Reading(_) | Step::CatchingUp { .. } | Step::Waiting { .. } => return,
         }
         let free = facts.owner.as_ref().is_none_or(|owner| owner.released || self.is_me(owner));
         if !free {
@@ -621,7 +643,8 @@ impl Machine {
             }
             // The answer to something that was overtaken: a look, say, that was still out when the claim was made.
             (
-                Step::Reading(_)
+                Step::Opening
+                | Step::Reading(_)
                 | Step::CatchingUp { .. }
                 | Step::WritingIntent { .. }
                 | Step::Waiting { .. }
@@ -644,12 +667,16 @@ impl Machine {
     }
 
     /// Ends a pursuit without a claim. The node is as it was before.
-    fn refuse_pursuit(&mut self, now: Tick, objection: Objection, out: &mut Vec<Effect>) {
+    pub(super) fn refuse_pursuit(&mut self, now: Tick, objection: Objection, out: &mut Vec<Effect>) {
         let State::Standby(pursuit) = &mut self.state else { return };
         let Some(pursuit) = pursuit.take() else { return };
         self.poll_at = self.poll_at.filter(|at| *at > now).or(Some(now + self.config.standby_poll));
         self.claims_after = now + self.config.standby_poll;
-        if objection.kind == RefusedKind::Quarantined && self.config.store_is_exclusive {
+        // A claim that was not answered may have happened: then this node goes on with it.
+        let turns_back = pursuit.previous.filter(|_| objection.kind != RefusedKind::Unresolved);
+        if let Some(previous) = turns_back {
+            self.turn_to(previous, out);
+        } else if objection.kind == RefusedKind::Quarantined && self.config.store_is_exclusive {
             // With a folder for a store the identity's name was shown from the start. Who may not vote does not keep it.
             out.push(Effect::SwitchNodeIdentity(NodeIdentity::Standby));
         }
@@ -673,6 +700,7 @@ impl Machine {
             | RefusedKind::WrongVoteAccount
             | RefusedKind::NoAuthorizedVoter
             | RefusedKind::TowerMissing
+            | RefusedKind::WrongStore
             | RefusedKind::Twin
             | RefusedKind::TakenMeanwhile
             | RefusedKind::TooLong

@@ -93,6 +93,7 @@ fn remedy_of(kind: RefusedKind) -> &'static str {
         | RefusedKind::NoAuthorizedVoter
         | RefusedKind::TowerMissing
         | RefusedKind::Quarantined
+        | RefusedKind::WrongStore
         | RefusedKind::StoreUnavailable
         | RefusedKind::Unresolved
         | RefusedKind::Stopping => super::standby::RECOVER,

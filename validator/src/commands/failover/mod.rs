@@ -14,8 +14,9 @@ use {
         exit::{Failure, Status},
         failover::Desk,
     },
+    arc_swap::ArcSwapOption,
     serde::Serialize,
-    std::path::Path,
+    std::{path::Path, sync::Arc},
     tandem_etcd::{EtcdKv, EtcdOptions},
     tandem_genesis::Genesis,
     tandem_types::{Pubkey, Signer, UnixMillis},
@@ -65,7 +66,8 @@ fn source(ledger: &Path, target: &FailoverTarget) -> Result<Source, Failure> {
     let kv = EtcdKv::open(options).map_err(|error| Failure::caused(Status::Usage, &error))?;
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = format!("{}:command line", machine.trim());
-    Ok(Source::Store(Desk { kv, genesis_hash: genesis.hash, identity: address_of(identity)?, host }))
+    let whose = Arc::new(ArcSwapOption::from_pointee(address_of(identity)?));
+    Ok(Source::Store(Desk { kv, genesis_hash: genesis.hash, whose, host }))
 }
 
 /// An address, or a keypair file whose public half is meant.

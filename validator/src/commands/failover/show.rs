@@ -131,7 +131,7 @@ pub fn recover(ledger: &Path, args: &RecoverArgs) -> Result<(), Failure> {
     }
     let report: RecoverReport = match source(ledger, &args.target)? {
         Source::Node(mut client) => client.call("tandemFailoverRecover", json!([]))?,
-        Source::Store(desk) => desk.recovery().advise(),
+        Source::Store(desk) => desk.recovery()?.advise(),
     };
     if args.format.json() {
         print_json(&report)?;

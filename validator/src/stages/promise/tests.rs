@@ -4,14 +4,15 @@ use {
     super::*,
     crate::{
         stages::testing::{
-            World, leader, port, received, settle,
+            VOTE, World, leader, port, received, settle,
             store::{TestKv, TestMemory},
             world,
         },
         topology::Readers,
     },
-    std::sync::Arc,
+    std::{sync::Arc, time::Duration},
     tandem_role::event::ReadId,
+    tandem_tower_storage::{FileKv, Limits, Opening, SystemPace},
     tandem_types::{Hash, Signer, Term},
     tandem_vote::{DecisionId, TowerState},
     tandem_wire::contact_info::ContactInfo,
@@ -39,6 +40,12 @@ const OTHER: u8 = 2;
 impl Case {
     /// Open, and not the owner.
     fn new() -> Self {
+        Self::over(|kv, memory| {
+            Box::new(move |_| Ok((kv.open(THIS), Box::new(memory.clone()) as Box<dyn Keeper>)))
+        })
+    }
+
+    fn over(open: impl FnOnce(TestKv, TestMemory) -> OpenStore) -> Self {
         let (world, readers, _ledger) = world();
         let views = &world.shared.views;
         views.vault.hold_identity(leader());
@@ -48,11 +55,7 @@ impl Case {
         views.contact.store(Arc::new(contact));
         let kv = TestKv::new(&world);
         let memory = TestMemory::default();
-        let open: OpenStore = {
-            let kv = kv.clone();
-            let memory = memory.clone();
-            Box::new(move |_| Ok((kv.open(THIS), Box::new(memory.clone()) as Box<dyn Keeper>)))
-        };
+        let open = open(kv.clone(), memory.clone());
         let signature = Signature {
             instance: InstanceId([THIS; 16]),
             host: "this".into(),
@@ -71,7 +74,11 @@ impl Case {
 
     /// The owner, and allowed to sign.
     fn active() -> Self {
-        let mut case = Self::new();
+        Self::new().claim()
+    }
+
+    fn claim(self) -> Self {
+        let mut case = self;
         case.store(StoreCommand::Read { read: ReadId(1) });
         let RoleEvent::StoreRead { facts, .. } = case.role_event() else { panic!("the store was read") };
         assert_eq!(facts.owner, None);
@@ -356,4 +363,59 @@ fn released_means_no_promise_any_more() {
     case.decide(1);
     assert!(!case.answer());
     assert!(case.released().is_empty());
+}
+
+/// A folder for a store, as the product opens it, and an identity that it is refused to.
+fn folder_for_all_but(stranger: Pubkey) -> Case {
+    Case::over(move |_, memory| {
+        let folder = tempfile::tempdir().expect("a folder");
+        Box::new(move |identity| {
+            let kv = FileKv::open(folder.path()).map_err(|error| Failure::caused(Status::Failed, &error))?;
+            if *identity == stranger {
+                return Err(Failure::refused("the store is another's").remedy("give it its own"));
+            }
+            let limits = Limits { call_deadline: Duration::from_secs(1), write_timeout: Duration::from_secs(1) };
+            let opening = Opening {
+                genesis_hash: Hash::default(),
+                identity: *identity,
+                vote_account: VOTE,
+                instance: InstanceId([THIS; 16]),
+                limits,
+            };
+            let store = PromiseStore::open(Box::new(kv), Box::new(SystemPace::start()), opening);
+            Ok((store, Box::new(memory.clone()) as Box<dyn Keeper>))
+        })
+    })
+}
+
+#[test]
+fn a_store_is_let_go_and_given_back_before_another_is_opened() {
+    let (other, stranger) = (Pubkey::new_from_array([5; 32]), Pubkey::new_from_array([6; 32]));
+    let mut case = folder_for_all_but(stranger).claim();
+    let opened = |case: &Case| match case.role_event() {
+        RoleEvent::StoreOpened { identity } => identity,
+        event => panic!("{event:?}"),
+    };
+    // The folder has one lock.
+    case.store(StoreCommand::Open { identity: other });
+    assert_eq!(opened(&case), other);
+    case.store(StoreCommand::Read { read: ReadId(2) });
+    let RoleEvent::StoreRead { facts, .. } = case.role_event() else { panic!("the store was read") };
+    // The account's last owner, under whatever identity.
+    assert!(facts.owner.is_some_and(|owner| owner.released), "whoever comes next need not ask a process that left");
+    case.decide(1);
+    assert!(!case.answer(), "nothing is signed under what was left");
+
+    // A refusal ends nothing, and the way back is open.
+    case.store(StoreCommand::Open { identity: stranger });
+    let RoleEvent::StoreNotOpened { identity, kind, reason } = case.role_event() else { panic!("it is refused") };
+    assert_eq!((identity, kind), (stranger, RefusedKind::WrongStore));
+    assert!(reason.contains("another's") && reason.contains("its own"), "{reason}");
+    case.store(StoreCommand::Read { read: ReadId(3) });
+    assert!(matches!(case.role_event(), RoleEvent::StoreUnavailable { .. }));
+    case.store(StoreCommand::Open { identity: leader().pubkey() });
+    assert_eq!(opened(&case), leader().pubkey());
+    case.store(StoreCommand::Read { read: ReadId(4) });
+    let RoleEvent::StoreRead { facts, .. } = case.role_event() else { panic!("the store was read") };
+    assert!(facts.owner.is_some(), "the claim of before");
 }

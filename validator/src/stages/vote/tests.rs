@@ -55,7 +55,7 @@ impl Case {
 
     /// What the role stage is told of the tower.
     fn prepare(&mut self, adopted: Adopted) -> (Option<BlockKey>, bool, Slot) {
-        self.tell(VoteInput::Prepare { term: Term(3), adopted: Box::new(adopted) });
+        self.tell(VoteInput::Prepare { term: Term(3), identity: leader().pubkey(), adopted: Box::new(adopted) });
         let Some(RoleInput::Prepared { term: Term(3), last_vote, last_vote_replayed, free_from }) = self.role.pop()
         else {
             panic!("the role stage waits for this");

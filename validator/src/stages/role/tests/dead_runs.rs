@@ -28,6 +28,7 @@ fn stage(world: &World, inbox: Rx<RoleInput>, run: InstanceId) -> RoleStage {
         chain: ChainWatch::new(false, 0),
         store_name: "a store".to_owned(),
         auto: None,
+        meet: Box::new(|_| Ok(None)),
     };
     RoleStage::new(world.shared.clone(), inbox, ExitLatch::default(), setup)
 }

@@ -94,6 +94,7 @@ impl Case {
             chain: ChainWatch::new(false, 0),
             store_name: "test store".into(),
             auto: None,
+            meet: Box::new(|_| Ok(None)),
         };
         let exit = ExitLatch::default();
         let stage = RoleStage::new(world.shared.clone(), role, exit.clone(), setup);
@@ -163,7 +164,7 @@ impl Case {
 
     fn hear_vote(&mut self, input: VoteInput) {
         match input {
-            VoteInput::Prepare { term, adopted } => {
+            VoteInput::Prepare { term, adopted, .. } => {
                 self.told.push("look at the tower".into());
                 let last_vote = adopted.last_vote.map(|last| last.block);
                 self.hear(RoleInput::Prepared { term, last_vote, last_vote_replayed: true, free_from: 0 });

@@ -54,6 +54,7 @@ impl Bench {
             chain: ChainWatch::new(false, 0),
             store_name: "a test".into(),
             auto: None,
+            meet: Box::new(|_| Ok(None)),
         };
         let stage = RoleStage::new(world.shared.clone(), role, ExitLatch::default(), setup);
         let kv = TestKv::new(&world);
