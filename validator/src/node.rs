@@ -111,6 +111,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         })),
         root: AtomicU64::new(0),
         cluster_tip: AtomicU64::new(0),
+        others_tip: AtomicU64::new(0),
         reach: Default::default(),
         own_vote_seen: AtomicU64::new(0),
         own_votes: Default::default(),

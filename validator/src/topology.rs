@@ -225,6 +225,8 @@ pub enum RoleInput {
 pub enum FailoverInput {
     /// The store changed at this revision, by the owner's hand: a beat, a tower, a leader slot.
     Sign(u64),
+    /// What an owner that may vote says of itself.
+    Beat(tandem_role::event::OwnerSign),
     Owner {
         term: tandem_types::Term,
         released: bool,

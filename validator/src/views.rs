@@ -29,6 +29,8 @@ pub struct Views {
     pub root: AtomicU64,
     /// How far the cluster is: what voters with a third of the stake have reached. Written by whoever sees votes.
     pub cluster_tip: AtomicU64,
+    /// The same without our own vote account.
+    pub others_tip: AtomicU64,
     pub reach: Mutex<Reach>,
     /// Newest vote of our vote account seen in gossip or on the vote port; written by the vote stage.
     pub own_vote_seen: AtomicU64,
@@ -65,7 +67,10 @@ impl Views {
         for (vote_account, block) in votes {
             reach.note(now, *vote_account, block.slot);
         }
-        let tip = reach.slot(|vote_account| stakes.vote_account_stake(vote_account), stakes.total_stake());
+        let stake_of = |vote_account: &Pubkey| stakes.vote_account_stake(vote_account);
+        let tip = reach.slot(stake_of, stakes.total_stake());
+        let own = self.vote_account.unwrap_or_default();
+        self.others_tip.store(reach.slot_of_others(&own, stake_of, stakes.total_stake()), Relaxed);
         // Under the lock: what was computed later is written later.
         self.cluster_tip.store(tip, Relaxed);
     }

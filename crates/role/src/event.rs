@@ -157,6 +157,17 @@ pub struct ChainStatus {
     pub last_vote_replayed: bool,
     /// Whether this node could vote at all, as of the current root and epoch.
     pub candidate: Candidate,
+    /// What the owner has beaten in the store within the last moments, if somebody does.
+    pub owner: Option<OwnerSign>,
+}
+
+/// Where an owner is, by its own word: a hint. It can hold off a claim, and makes none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OwnerSign {
+    pub term: Term,
+    pub tip: Slot,
+    /// It sees blocks become final.
+    pub finalizes: bool,
 }
 
 /// What the store says, as far as roles are concerned.

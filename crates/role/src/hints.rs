@@ -17,6 +17,9 @@ pub struct BeatRecord {
     /// It signs, or is on its way to it. One that has claimed and still cannot vote after a while is there, and counts for nothing.
     #[serde(default = "yes")]
     pub may_vote: bool,
+    /// It sees blocks become final: with its votes, since it owns the identity.
+    #[serde(default)]
+    pub finalizes: bool,
     /// Wall clock of the owner; only for people.
     #[serde(default)]
     pub at: UnixMillis,

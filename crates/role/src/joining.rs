@@ -34,8 +34,10 @@ pub struct Sight {
     pub root: Slot,
     /// Newest block that two thirds of the stake voted for, and that is replayed here.
     pub confirmed: Slot,
-    /// The slot that voters with a third of the stake have reached (`reach.rs`). 0 while that is not known.
+    /// The slot that voters with a third of the stake have reached (`reach.rs`), or this identity's own owner. 0 while that is not known.
     pub cluster_tip: Slot,
+    /// Others than this node's own vote account have said where they are.
+    pub others_heard: bool,
     /// Gossip knows somebody.
     pub has_peers: bool,
     /// This node's vote account holds a third of the stake or more: without it nothing can be confirmed.
@@ -145,7 +147,7 @@ impl Joining {
             return true;
         }
         match self.peers_since {
-            Some(since) if self.seen.cluster_tip > 0 => now.since(since) >= HEARD_FOR,
+            Some(since) if self.seen.others_heard => now.since(since) >= HEARD_FOR,
             Some(since) => now.since(since) >= ALONE_AFTER,
             None => now.since(Tick::ZERO) >= ALONE_AFTER,
         }
@@ -159,7 +161,7 @@ impl Joining {
     /// Where nothing becomes final, only following shows that this node is on the cluster's fork.
     fn follows(&self, now: Tick) -> bool {
         !self.start.joins
-            || self.seen.cluster_tip == 0
+            || !self.seen.others_heard
             || self.on_time.lasts(now, ON_TIME_FOR)
             || self.near.lasts(now, NEAR_FOR)
     }
@@ -240,7 +242,8 @@ mod tests {
     fn set(sight: &mut Sight, key: &str, value: u64) {
         match key {
             "tip" => sight.tip = value,
-            "heard" => sight.cluster_tip = value,
+            "heard" => (sight.cluster_tip, sight.others_heard) = (value, value > 0),
+            "own" => sight.cluster_tip = value,
             "root" => sight.root = value,
             "confirmed" => sight.confirmed = value,
             _ => panic!("unknown key `{key}`"),
@@ -302,6 +305,17 @@ mod tests {
             "300   peers heard=3 third => unknown
              1780                      => unknown
              1800                      => behind 3",
+        );
+    }
+
+    #[test]
+    fn ones_own_votes_are_no_sign_of_the_others_but_what_they_name_is_to_be_reached() {
+        check(
+            "joins",
+            "300   peers own=20 third tip=3 => unknown
+             1800                           => unknown
+             6300                           => behind 17, needed
+             6400  tip=20                   => behind 0, needed",
         );
     }
 

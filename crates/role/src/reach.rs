@@ -39,8 +39,22 @@ impl Reach {
     /// 0 while nobody knows. `stake_of` is the bank's; who has none is forgotten.
     pub fn slot(&mut self, stake_of: impl Fn(&Pubkey) -> u64, total: u64) -> Slot {
         self.said.retain(|vote_account, _| stake_of(vote_account) > 0);
-        let mut by_slot: Vec<(Slot, u64)> =
-            self.said.iter().map(|(vote_account, said)| (said.slot, stake_of(vote_account))).collect();
+        self.reached(stake_of, total)
+    }
+
+    /// The same by the word of the others alone. Whoever measures itself by the cluster must not be measured by itself: with a third of
+    /// the stake its own votes of before would be all it takes.
+    pub fn slot_of_others(&self, own: &Pubkey, stake_of: impl Fn(&Pubkey) -> u64, total: u64) -> Slot {
+        self.reached(|vote_account| if vote_account == own { 0 } else { stake_of(vote_account) }, total)
+    }
+
+    fn reached(&self, stake_of: impl Fn(&Pubkey) -> u64, total: u64) -> Slot {
+        let mut by_slot: Vec<(Slot, u64)> = self
+            .said
+            .iter()
+            .map(|(vote_account, said)| (said.slot, stake_of(vote_account)))
+            .filter(|(_, stake)| *stake > 0)
+            .collect();
         by_slot.sort_unstable_by(|one, other| other.cmp(one));
         let mut there = 0u128;
         by_slot
@@ -105,6 +119,19 @@ mod tests {
         check(&[1], &[(0, 1, 40), (1, 1, 39)], 40);
         check(&[1], &[(0, 1, 900), (2, 1, 41), (4, 1, 45), (6, 1, 50)], 50);
         check(&[1], &[(0, 1, 40), (2, 1, 40), (6, 1, 39)], 40);
+    }
+
+    #[test]
+    fn ones_own_votes_say_nothing_about_the_others() {
+        let mut reach = Reach::default();
+        let stake_of = |account: &Pubkey| if *account == voter(1) { 40 } else { 20 };
+        reach.note(Tick::ZERO, voter(1), 90);
+        reach.note(Tick::ZERO, voter(2), 95);
+        assert_eq!(reach.slot(stake_of, 100), 90);
+        assert_eq!(reach.slot_of_others(&voter(1), stake_of, 100), 0, "a fifth of the stake is not a third");
+        reach.note(Tick::ZERO, voter(3), 93);
+        assert_eq!(reach.slot_of_others(&voter(1), stake_of, 100), 93);
+        assert_eq!(reach.slot(stake_of, 100), 93, "and nobody was forgotten");
     }
 
     #[test]

@@ -241,6 +241,7 @@ impl Life {
             slots_behind: if heard { self.cluster_tip.saturating_sub(tip) } else { u64::MAX },
             root_advancing: self.majority.0.is_some() && now - self.majority.1 < ROOT_STALE,
             root_needs_us: false,
+            owner: None,
             own_vote_on_chain: chain.own_landed(self.processed).last_voted_slot(),
             own_vote_in_gossip: Some(self.own_vote_seen).filter(|slot| *slot > 0),
             candidate: Candidate {

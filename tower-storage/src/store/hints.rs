@@ -30,6 +30,8 @@ pub struct SignOfLife {
     pub beat: u64,
     pub tip: Slot,
     pub may_vote: bool,
+    /// Blocks become final where it is.
+    pub finalizes: bool,
 }
 
 /// Why a beat was not taken.
@@ -52,8 +54,8 @@ impl Beater {
 
     /// Tried once.
     pub fn beat(&self, kv: &mut dyn Kv, deadline: Duration, sign: SignOfLife, at: UnixMillis) -> Result<(), Skipped> {
-        let SignOfLife { beat, tip, may_vote } = sign;
-        let record = BeatRecord { term: self.fence.term, beat, tip, may_vote, at };
+        let SignOfLife { beat, tip, may_vote, finalizes } = sign;
+        let record = BeatRecord { term: self.fence.term, beat, tip, may_vote, finalizes, at };
         once(kv, Beat::new(&self.keys, self.fence, &record), deadline).map_err(|skipped| match skipped {
             Once::Fault(Fault::Fenced { owner }) => Skipped::Fenced { by: describe_owner(owner.as_deref()) },
             Once::Fault(fault @ Fault::Quarantined(_)) => Skipped::NoAnswer { reason: fault.to_string() },

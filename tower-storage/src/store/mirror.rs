@@ -124,7 +124,7 @@ fn leader_slots_and_beats_are_fenced_by_agave_too() {
     let mut ours = mirrored(&kv, 1);
     let claim = take(&mut ours);
     let beat = |number| {
-        let sign = SignOfLife { beat: number, tip: 7, may_vote: true };
+        let sign = SignOfLife { beat: number, tip: 7, may_vote: true, finalizes: true };
         claim.beater.beat(&mut kv.clone(), Duration::from_millis(500), sign, UnixMillis(9))
     };
     ours.claim_leader_slot(4).map(drop).expect("ours");

@@ -456,7 +456,7 @@ fn on_disk_and_back_and_out_to_agave() {
 const DEADLINE: Duration = Duration::from_millis(500);
 
 fn beat(claim: &Claim, kv: &SharedKv, number: u64) -> Result<(), Skipped> {
-    let sign = SignOfLife { beat: number, tip: 7, may_vote: true };
+    let sign = SignOfLife { beat: number, tip: 7, may_vote: true, finalizes: true };
     claim.beater.beat(&mut kv.clone(), DEADLINE, sign, UnixMillis(9))
 }
 
@@ -466,7 +466,7 @@ fn the_beat_of_an_owner_that_cannot_vote_is_no_sign_of_life() {
     let mut store = open(&kv, 1);
     let claimed = claim(&mut store);
     let before = open(&kv, 2).pulse().unwrap();
-    let sign = SignOfLife { beat: 1, tip: 7, may_vote: false };
+    let sign = SignOfLife { beat: 1, tip: 7, may_vote: false, finalizes: false };
     claimed.beater.beat(&mut kv.clone(), DEADLINE, sign, UnixMillis(9)).unwrap();
     let mute = open(&kv, 2).pulse().unwrap();
     assert!(mute.newest_sign == before.newest_sign && mute.beat.is_some_and(|beat| !beat.value.may_vote));

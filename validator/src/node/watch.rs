@@ -17,9 +17,9 @@ use {
     tandem_etcd::EtcdKv,
     tandem_role::{
         Keys,
-        event::Event,
+        event::{Event, OwnerSign},
         hints::{BeatRecord, HoldRecord},
-        kv::WatchEvent,
+        kv::{KeyValue, WatchEvent},
         records::{IntentRecord, OwnerRecord, Record},
     },
 };
@@ -64,6 +64,11 @@ fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>, turn: 
                 }
                 if let WatchEvent::Put(entry) = &event {
                     let revision = entry.mod_revision;
+                    if let Some(beat) = beat_of(entry, &alive)
+                        && role.send(RoleInput::Failover(FailoverInput::Beat(beat))).is_err()
+                    {
+                        return;
+                    }
                     let is_mute = || BeatRecord::decode(&entry.value).is_ok_and(|beat| !beat.may_vote);
                     let failover = if entry.key == alive && is_mute() {
                         None
@@ -101,4 +106,10 @@ fn forward(events: Receiver<WatchEvent>, keys: Keys, role: Tx<RoleInput>, turn: 
         })
         .map(drop)
         .map_err(|error| Failure::failed(format!("starting the watch of the store: {error}")))
+}
+
+/// An owner that may vote, by its own word. One that cannot holds nobody off.
+fn beat_of(entry: &KeyValue, alive: &str) -> Option<OwnerSign> {
+    let beat = BeatRecord::decode(&entry.value).ok().filter(|beat| entry.key == alive && beat.may_vote)?;
+    Some(OwnerSign { term: beat.term, tip: beat.tip, finalizes: beat.finalizes })
 }

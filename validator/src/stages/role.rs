@@ -446,7 +446,7 @@ impl Stage for RoleStage {
     fn step(&mut self, now: Tick) -> Result<Progress, Failure> {
         if now >= self.chain_at {
             self.chain_at = now + CHAIN_EVERY;
-            if let Some(status) = self.chain.look(now, &self.shared, self.adopted_vote) {
+            if let Some(status) = self.chain.look(now, &self.shared, self.adopted_vote, self.auto.owner_sign(now)) {
                 self.handle(now, Event::Chain(status))?;
             }
         }

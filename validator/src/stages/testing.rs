@@ -81,6 +81,7 @@ fn shared(genesis: &Genesis, root: &Arc<Bank>, ledger: LedgerReader, folder: &Te
         chain: Arc::new(ArcSwap::from_pointee(view)),
         root: Default::default(),
         cluster_tip: Default::default(),
+        others_tip: Default::default(),
         reach: Default::default(),
         own_vote_seen: Default::default(),
         own_votes: Default::default(),

@@ -5,7 +5,7 @@ use {
     crate::{
         config::{CHAIN_TOWER_HOLD_SLOTS, Config, ConfiguredRole, Failback, OnLoss},
         event::{
-            Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, ReadId, RequestId,
+            Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, OwnerSign, ReadId, RequestId,
             RefusedKind, SetIdentity, StoreCall, StoreFacts,
         },
         records::{IntentRecord, Nonce, OwnerRecord, Preference},
@@ -285,6 +285,11 @@ impl Harness {
                 own_vote_in_gossip: words.number("gossip"),
                 last_vote_replayed: words.has("replayed"),
                 candidate: candidate(words),
+                owner: words.number("owner-at").map(|tip| OwnerSign {
+                    term: Term(words.number("term").unwrap_or(1)),
+                    tip,
+                    finalizes: words.has("finalizes"),
+                }),
             }),
             "store" => Event::StoreRead { read: self.read, facts: Box::new(words.facts()) },
             "stale-store" => Event::StoreRead { read: ReadId(0), facts: Box::new(words.facts()) },

@@ -153,3 +153,49 @@ fn an_owner_whose_votes_do_not_go_out_gives_the_identity_back() {
          released                                => exit 5"
     ));
 }
+
+#[test]
+fn a_node_that_is_cut_off_does_not_take_the_identity_from_an_owner_that_is_not() {
+    // It has a third of the stake or more, so nothing becomes final here without it. Where the owner is, blocks do.
+    check(
+        "node primary
+         chain tip=100 needs-us owner-at=100 finalizes
+         chain tip=101 needs-us owner-at=101 finalizes
+         # Nothing becomes final anywhere: one is as good as the other.
+         chain tip=102 needs-us owner-at=102    => read",
+    );
+    // A restart that has replayed its own ledger has seen finality move, in the past.
+    check(
+        "node primary
+         chain tip=100 owner-at=109
+         chain tip=101 owner-at=109             => read",
+    );
+    check(
+        "node secondary
+         chain tip=100 needs-us owner-at=100 finalizes
+         set-identity                           => refuse 1 NotCaughtUp",
+    );
+    // What changes while the owner is asked.
+    check(
+        "node secondary
+         chain tip=100
+         set-identity                            => read
+         store owner=alpha term=1 rev=5 tower=98 => intent alpha term=1 rev=5 2000ms
+         intent-written
+         chain tip=101 needs-us owner-at=101 finalizes
+         at 2000                                 => refuse 1 NotCaughtUp",
+    );
+}
+
+#[test]
+fn the_last_beats_of_an_owner_before_do_not_hold_up_the_one_after() {
+    check(
+        "node secondary
+         chain tip=100
+         set-identity                            => read
+         store owner=alpha:released term=1 rev=5 tower=98 => claim over term=1 rev=5
+         claimed term=2 tower=98                 => STANDBY->ACQUIRED; adopt Store
+         chain tip=100 needs-us owner-at=109 finalizes term=1
+         adopted vote=98 replayed                => ACQUIRED->RECOVERED; RECOVERED->CAUGHT_UP; speak-as identity",
+    );
+}

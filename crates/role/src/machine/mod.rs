@@ -323,8 +323,14 @@ impl Machine {
     }
 
     fn caught_up(&self) -> bool {
-        self.chain.slots_behind <= self.config.caught_up_slots_max
-            && (self.chain.root_advancing || self.chain.root_needs_us)
+        let owner = self.chain.owner.filter(|owner| self.term().is_none_or(|term| owner.term > term));
+        let near = self.config.caught_up_slots_max;
+        // That nothing becomes final without this identity's votes is no reason to vote where the owner's votes do make blocks final
+        // elsewhere: then it is this node that is cut off.
+        let is_needed = self.chain.root_needs_us && owner.is_none_or(|owner| !owner.finalizes);
+        self.chain.slots_behind <= near
+            && (self.chain.root_advancing || is_needed)
+            && owner.is_none_or(|owner| owner.tip <= self.chain.tip.saturating_add(near))
     }
 
     fn is_me(&self, owner: &OwnerRecord) -> bool {

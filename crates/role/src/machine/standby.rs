@@ -205,7 +205,11 @@ impl Machine {
                 slots => format!("{slots} slots behind"),
             };
             let root = if self.chain.root_advancing { "advancing" } else { "not advancing" };
-            let reason = format!("this node has not caught up: {behind}, root {root}");
+            let owner = self.chain.owner.map_or(String::new(), |owner| {
+                let finality = if owner.finalizes { " and sees blocks become final" } else { "" };
+                format!("; the owner is at slot {}{finality}, this node at {}", owner.tip, self.chain.tip)
+            });
+            let reason = format!("this node has not caught up: {behind}, root {root}{owner}");
             return object(
                 RefusedKind::NotCaughtUp,
                 reason,

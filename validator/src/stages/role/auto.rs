@@ -15,7 +15,7 @@ use {
     tandem_role::{
         Keys,
         auto::{AutoConfig, Heart, Standing, Verdict, Watchdog},
-        event::{Candidate, Event, RoleState},
+        event::{Candidate, Event, OwnerSign, RoleState},
         hints::{HoldRecord, PresenceRecord},
     },
     tandem_tower_storage::{Beater, SignOfLife, Skipped, announce, look},
@@ -38,6 +38,8 @@ pub(super) struct Auto {
     config: Option<AutoConfig>,
     watchdog: Option<Watchdog>,
     hold: Option<HoldRecord>,
+    /// The newest beat that the watch has seen, and when.
+    beat: Option<(Tick, OwnerSign)>,
     heart: Option<Heart>,
     presence_at: Tick,
     presence_as: Option<RoleState>,
@@ -54,6 +56,9 @@ enum Errand {
 const PRESENCE_EVERY: Duration = Duration::from_secs(1);
 /// An errand that takes longer is worth nothing any more.
 const ERRAND_DEADLINE: Duration = Duration::from_millis(400);
+
+/// Many beats long: of what an owner said before that, nothing is known any more.
+const BEAT_FRESH: Duration = Duration::from_secs(2);
 
 impl Auto {
     pub(super) fn new(setup: Option<AutoSetup>, role: Tx<RoleInput>) -> Self {
@@ -94,6 +99,11 @@ impl Auto {
         self.errands.as_ref().is_some_and(|errands| errands.try_send(errand).is_ok())
     }
 
+    /// What an owner said of itself just now.
+    pub(super) fn owner_sign(&self, now: Tick) -> Option<OwnerSign> {
+        self.beat.filter(|(at, _)| now.since(*at) < BEAT_FRESH).map(|(_, sign)| sign)
+    }
+
     fn held(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| hold.holds(wall_clock()))
     }
@@ -107,6 +117,7 @@ impl RoleStage {
                     dog.sign(now, revision);
                 }
             }
+            FailoverInput::Beat(sign) => self.auto.beat = Some((now, sign)),
             FailoverInput::Owner { term, released, revision } => {
                 if let Some(dog) = &mut self.auto.watchdog {
                     dog.owner_is(now, term, released, revision);
@@ -182,7 +193,8 @@ impl RoleStage {
         if let Some(beat) = heart.beat(now, tip) {
             let beater = claim.beater.clone();
             let may_vote = self.machine.may_vote(now);
-            self.auto.send(Errand::Beat { beater, sign: SignOfLife { beat, tip, may_vote } });
+            let finalizes = self.chain.last().root_advancing;
+            self.auto.send(Errand::Beat { beater, sign: SignOfLife { beat, tip, may_vote, finalizes } });
         }
     }
 

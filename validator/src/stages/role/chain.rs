@@ -6,7 +6,7 @@ use {
     std::{sync::atomic::Ordering::Relaxed, time::Duration},
     tandem_bank::Bank,
     tandem_role::{
-        event::{Candidate, ChainStatus},
+        event::{Candidate, ChainStatus, OwnerSign},
         joining::{Joining, Sight, Start},
     },
     tandem_types::{BlockKey, Pubkey, Slot, Tick},
@@ -29,21 +29,31 @@ impl ChainWatch {
     }
 
     /// `None` while nothing has changed.
-    pub fn look(&mut self, now: Tick, shared: &Shared, adopted_vote: Option<BlockKey>) -> Option<ChainStatus> {
+    pub fn look(
+        &mut self,
+        now: Tick,
+        shared: &Shared,
+        adopted_vote: Option<BlockKey>,
+        owner: Option<OwnerSign>,
+    ) -> Option<ChainStatus> {
         let views = &shared.views;
         let chain = views.chain.load();
         let bank = chain.processed.clone();
+        let (others, own) = (views.others_tip.load(Relaxed), views.own_vote_seen.load(Relaxed));
         let sight = Sight {
             tip: bank.slot(),
             root: views.root.load(Relaxed),
             confirmed: chain.confirmed.slot(),
-            cluster_tip: views.cluster_tip.load(Relaxed),
+            // A standby has the owner's votes to follow as well.
+            cluster_tip: others.max(own),
+            others_heard: others > 0,
             has_peers: !views.peers.load().is_empty(),
             holds_third: views.vote_account.is_some_and(|account| holds_third(&bank, &account)),
         };
         let judgement = self.joining.look(now, &sight);
         let status = ChainStatus {
             candidate: self.candidate(shared, None),
+            owner,
             tip: sight.tip,
             slots_behind: judgement.slots_behind,
             root_advancing: judgement.root_advancing,
