@@ -58,6 +58,7 @@ use {
     tandem_rpc::{ChainView, History},
     tandem_types::{InstanceId, Keypair, Pubkey, Signer},
     tokio::sync::broadcast,
+    zeroize::Zeroizing,
 };
 
 /// Finished transactions kept for `getTransaction` and `getBlock`.
@@ -246,7 +247,8 @@ fn role_of(config: &Config, genesis: &Bank) -> Role {
 /// it is drawn for is sent to nobody, and a cluster that starts would have its blocks from repair alone.
 fn vault_of(config: &Config, role: Role) -> Result<Vault, Failure> {
     let copy = |key: &Keypair| {
-        Keypair::try_from(&key.to_bytes()[..]).map_err(|error| Failure::failed(format!("copying a keypair: {error}")))
+        Keypair::try_from(&Zeroizing::new(key.to_bytes())[..])
+            .map_err(|error| Failure::failed(format!("copying a keypair: {error}")))
     };
     let vault = match role.configured {
         role_config::ConfiguredRole::Primary => {

@@ -64,7 +64,9 @@ pub fn run(setup: Setup) {
                 fiber::send(Out::Vote(if released { VoteInput::Recorded(id) } else { VoteInput::Refused(id) }));
             }
             PromiseInput::ClaimSlot(slot) => stage.claim_slot(slot),
-            PromiseInput::Beat { beat, may_vote } => stage.beat(SignOfLife { beat, tip: 0, may_vote, finalizes: false }),
+            PromiseInput::Beat { beat, may_vote } => {
+                stage.beat(SignOfLife { beat, tip: 0, may_vote, finalizes: false })
+            }
             PromiseInput::Look(asked) => stage.look(asked),
             PromiseInput::Store(command) => stage.command(command),
         }

@@ -4,17 +4,20 @@ use {
     super::{
         framing::{Frame, take_frame},
         methods::AdminError,
+        secret::{self, Buffer},
         usable_socket_path,
     },
     crate::exit::{Failure, Status},
     serde::de::DeserializeOwned,
-    serde_json::{Value, json},
+    serde_json::Value,
     std::{
         io::{Read, Write},
         os::unix::net::UnixStream,
         path::{Path, PathBuf},
         time::Duration,
     },
+    tandem_types::Keypair,
+    zeroize::Zeroizing,
 };
 
 /// A connection to the validator of a ledger.
@@ -42,12 +45,31 @@ impl AdminClient {
     }
 
     pub fn call<T: DeserializeOwned>(&mut self, method: &str, params: Value) -> Result<T, Failure> {
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        self.call_raw(method, &params.to_string())
+    }
+
+    /// A call that brings a key: nothing of it is left behind here.
+    pub fn call_with_key<T: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        keypair: &Keypair,
+        more: &[&str],
+    ) -> Result<T, Failure> {
+        self.call_raw(method, &secret::params(keypair, more))
+    }
+
+    /// `params`: JSON.
+    fn call_raw<T: DeserializeOwned>(&mut self, method: &str, params: &str) -> Result<T, Failure> {
+        let head = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":"#);
+        let mut request = Zeroizing::new(String::with_capacity(head.len() + params.len() + 1));
+        request.push_str(&head);
+        request.push_str(params);
+        request.push('}');
         let broken = |path: &Path, what: String| Failure::failed(format!("{} ({method}): {what}", path.display()));
         self.stream
-            .write_all(request.to_string().as_bytes())
+            .write_all(request.as_bytes())
             .map_err(|error| broken(&self.path, format!("the request was not sent: {error}")))?;
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::default();
         let mut chunk = [0u8; 4096];
         let reply = loop {
             let read = self.stream.read(&mut chunk).map_err(|error| {
@@ -57,7 +79,7 @@ impl AdminClient {
                 return Err(broken(&self.path, "the validator closed the connection".into())
                     .remedy("the validator may have stopped; see its log"));
             }
-            buffer.extend_from_slice(&chunk[..read]);
+            buffer.extend(&chunk[..read]);
             match take_frame(&mut buffer) {
                 Frame::Message(reply) => break reply,
                 Frame::Partial => {}

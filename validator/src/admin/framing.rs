@@ -1,7 +1,11 @@
 //! Agave's framing of the admin socket: JSON texts one after another without a separator, each reply followed by a
 //! newline (jsonrpc-ipc-server 18 with `Separator::Empty`, as agave-validator uses it).
 
-use serde_json::{Deserializer, value::RawValue};
+use {
+    super::secret::Buffer,
+    serde_json::{Deserializer, value::RawValue},
+    zeroize::Zeroizing,
+};
 
 /// Largest request or reply. A keypair as bytes is under 1 kB, the status a few; with every connection in use, and each in the
 /// middle of its largest request, the node holds a few MB for them.
@@ -10,7 +14,7 @@ pub const MESSAGE_BYTES_MAX: usize = 1 << 17;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
     /// One whole JSON text.
-    Message(String),
+    Message(Zeroizing<String>),
     /// More bytes are needed.
     Partial,
     /// Not JSON, or too long: the connection cannot be understood any further.
@@ -18,20 +22,20 @@ pub enum Frame {
 }
 
 /// Takes the first whole JSON text off the front of `buffer`.
-pub fn take_frame(buffer: &mut Vec<u8>) -> Frame {
-    let mut stream = Deserializer::from_slice(buffer).into_iter::<Box<RawValue>>();
+pub fn take_frame(buffer: &mut Buffer) -> Frame {
+    let mut stream = Deserializer::from_slice(buffer.bytes()).into_iter::<&RawValue>();
     match stream.next() {
         None => {
-            buffer.clear();
+            buffer.take_off(buffer.bytes().len());
             Frame::Partial
         }
         Some(Ok(message)) => {
             let used = stream.byte_offset();
-            let text = message.get().to_owned();
-            buffer.drain(..used);
+            let text = Zeroizing::new(message.get().to_owned());
+            buffer.take_off(used);
             Frame::Message(text)
         }
-        Some(Err(error)) if error.is_eof() && buffer.len() < MESSAGE_BYTES_MAX => Frame::Partial,
+        Some(Err(error)) if error.is_eof() && buffer.bytes().len() < MESSAGE_BYTES_MAX => Frame::Partial,
         Some(Err(_)) => Frame::Broken,
     }
 }
@@ -40,25 +44,32 @@ pub fn take_frame(buffer: &mut Vec<u8>) -> Frame {
 mod tests {
     use super::*;
 
+    fn buffer(bytes: &[u8]) -> Buffer {
+        let mut buffer = Buffer::default();
+        buffer.extend(bytes);
+        buffer
+    }
+
     #[test]
     fn requests_without_a_separator_are_told_apart() {
-        let mut buffer = br#"{"id":1}{"id":"}{"}  {"id":"#.to_vec();
-        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":1}"#.into()));
-        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":"}{"}"#.into()));
+        let mut buffer = buffer(br#"{"id":1}{"id":"}{"}  {"id":"#);
+        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":1}"#.to_owned().into()));
+        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":"}{"}"#.to_owned().into()));
         assert_eq!(take_frame(&mut buffer), Frame::Partial);
-        buffer.extend_from_slice(b"3}");
-        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":3}"#.into()));
+        buffer.extend(b"3}");
+        assert_eq!(take_frame(&mut buffer), Frame::Message(r#"{"id":3}"#.to_owned().into()));
         assert_eq!(take_frame(&mut buffer), Frame::Partial);
     }
 
     #[test]
     fn what_is_not_json_ends_the_connection() {
-        assert_eq!(take_frame(&mut b"GET / HTTP/1.1\r\n".to_vec()), Frame::Broken);
-        let mut endless = b"[".repeat(100);
+        assert_eq!(take_frame(&mut buffer(b"GET / HTTP/1.1\r\n")), Frame::Broken);
+        let mut endless = buffer(&b"[".repeat(100));
         assert_eq!(take_frame(&mut endless), Frame::Partial);
         let mut too_long = vec![b' '; 0];
         too_long.push(b'"');
         too_long.resize(MESSAGE_BYTES_MAX + 1, b'a');
+        let mut too_long = buffer(&too_long);
         assert_eq!(take_frame(&mut too_long), Frame::Broken);
     }
 }

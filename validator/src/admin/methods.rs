@@ -3,6 +3,7 @@
 //! `agave-validator` itself can drive this node; `tandem*` methods are ours and say more.
 
 use {
+    super::secret::KeyBytes,
     crate::{
         exit::{Failure, Status},
         status::{HandoverReport, NodeStatus},
@@ -94,7 +95,7 @@ fn register(module: &mut RpcModule<AdminContext>) -> Result<(), RegisterMethodEr
         Ok(())
     })?;
     module.register_method("addAuthorizedVoterFromBytes", |params, context, _| -> Reply<()> {
-        add_voter(context, keypair_from(&params.sequence().next::<Vec<u8>>()?)?);
+        add_voter(context, keypair_from(&params.sequence().next()?)?);
         Ok(())
     })?;
     module.register_method("removeAllAuthorizedVoters", |_, context, _| -> Reply<()> {
@@ -107,11 +108,11 @@ fn register(module: &mut RpcModule<AdminContext>) -> Result<(), RegisterMethodEr
         set_identity(&context, read_keypair(&path)?, require_tower).await.map(|_| ())
     })?;
     module.register_async_method("setIdentityFromBytes", |params, context, _| async move {
-        let (bytes, require_tower) = identity_params::<Vec<u8>>(&params)?;
+        let (bytes, require_tower) = identity_params::<KeyBytes>(&params)?;
         set_identity(&context, keypair_from(&bytes)?, require_tower).await.map(|_| ())
     })?;
     module.register_async_method("tandemSetIdentity", |params, context, _| async move {
-        let (bytes, require_tower) = identity_params::<Vec<u8>>(&params)?;
+        let (bytes, require_tower) = identity_params::<KeyBytes>(&params)?;
         set_identity(&context, keypair_from(&bytes)?, require_tower).await
     })?;
     module.register_method("tandemStatus", |_, context, _| -> Reply<NodeStatus> {
@@ -162,9 +163,8 @@ fn read_keypair(path: &Path) -> Reply<Keypair> {
         .map_err(|error| invalid(&Failure::caused(Status::Refused, &error).what, None))
 }
 
-fn keypair_from(bytes: &[u8]) -> Reply<Keypair> {
-    Keypair::try_from(bytes)
-        .map_err(|error| invalid(&format!("these {} bytes are not a keypair: {error}", bytes.len()), None))
+fn keypair_from(bytes: &KeyBytes) -> Reply<Keypair> {
+    bytes.keypair().map_err(|reason| invalid(&reason, None))
 }
 
 fn contact_info(contact: &ContactInfo) -> Value {

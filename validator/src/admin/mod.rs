@@ -5,6 +5,7 @@ mod failover;
 mod framing;
 mod methods;
 mod places;
+mod secret;
 mod server;
 #[cfg(test)]
 mod tests;

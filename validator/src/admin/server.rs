@@ -5,6 +5,7 @@ use {
         framing::{Frame, take_frame},
         methods::{AdminContext, methods},
         places::{Place, Places},
+        secret::Buffer,
         usable_socket_path,
     },
     crate::exit::Failure,
@@ -22,6 +23,7 @@ use {
         time::{Instant, timeout, timeout_at},
     },
     tracing::{debug, warn},
+    zeroize::{Zeroize, Zeroizing},
 };
 
 /// From a request's first byte to its last, and for taking a reply: who needs longer has stopped.
@@ -105,18 +107,20 @@ async fn accept(listener: UnixListener, places: Arc<Places>, methods: Arc<RpcMod
 }
 
 async fn serve(mut stream: UnixStream, place: &Place, methods: Arc<RpcModule<AdminContext>>) -> std::io::Result<()> {
-    let mut buffer = Vec::new();
-    let mut chunk = [0u8; 4096];
+    // Requests bring keys.
+    let mut buffer = Buffer::default();
+    let mut chunk = Zeroizing::new([0u8; 4096]);
     let mut begun: Option<Instant> = None;
     loop {
         let read = match begun {
-            Some(begun) => timeout_at(begun + PATIENCE, stream.read(&mut chunk)).await??,
-            None => stream.read(&mut chunk).await?,
+            Some(begun) => timeout_at(begun + PATIENCE, stream.read(&mut chunk[..])).await??,
+            None => stream.read(&mut chunk[..]).await?,
         };
         if read == 0 {
             return Ok(());
         }
-        buffer.extend_from_slice(&chunk[..read]);
+        buffer.extend(&chunk[..read]);
+        chunk[..read].zeroize();
         loop {
             match take_frame(&mut buffer) {
                 Frame::Partial => break,
@@ -136,6 +140,6 @@ async fn serve(mut stream: UnixStream, place: &Place, methods: Arc<RpcModule<Adm
                 }
             }
         }
-        begun = (!buffer.is_empty()).then(|| begun.unwrap_or_else(Instant::now));
+        begun = (!buffer.bytes().is_empty()).then(|| begun.unwrap_or_else(Instant::now));
     }
 }

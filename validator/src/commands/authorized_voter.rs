@@ -13,7 +13,7 @@ pub fn authorized_voter(ledger: &Path, command: &AuthorizedVoterCommand) -> Resu
         AuthorizedVoterCommand::Add { keypair } => {
             let keypair = keypair_from(keypair.as_ref())?;
             println!("Adding authorized voter: {}", keypair.pubkey());
-            AdminClient::connect(ledger)?.call("addAuthorizedVoterFromBytes", json!([keypair.to_bytes().to_vec()]))
+            AdminClient::connect(ledger)?.call_with_key("addAuthorizedVoterFromBytes", &keypair, &[])
         }
         AuthorizedVoterCommand::RemoveAll => {
             let mut client = AdminClient::connect(ledger)?;

@@ -3,7 +3,6 @@
 use {
     super::keypair_from,
     crate::{admin::client::AdminClient, args::SetIdentityArgs, exit::Failure, status::HandoverReport},
-    serde_json::json,
     std::path::Path,
     tandem_types::Signer,
 };
@@ -15,7 +14,7 @@ pub fn set_identity(ledger: &Path, args: &SetIdentityArgs) -> Result<(), Failure
         println!("New validator identity: {}", keypair.pubkey());
     }
     let report: HandoverReport =
-        client.call("tandemSetIdentity", json!([keypair.to_bytes().to_vec(), args.require_tower]))?;
+        client.call_with_key("tandemSetIdentity", &keypair, &[if args.require_tower { "true" } else { "false" }])?;
     if args.format.json() {
         println!("{}", serde_json::to_string(&report).map_err(Failure::failed)?);
         return Ok(());

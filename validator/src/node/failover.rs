@@ -14,6 +14,7 @@ use {
     tandem_identity::Vault,
     tandem_role::{Keys, auto::AutoConfig},
     tandem_types::{Hash, InstanceId, Keypair, Pubkey, Signer},
+    zeroize::Zeroizing,
 };
 
 /// With `--failover auto` the identity's key must be here from the start: nobody brings it later. Holding it gives no
@@ -33,7 +34,7 @@ pub fn take_key(config: &Config, identity: Option<Pubkey>, vault: &Vault) -> Res
         ))
         .remedy("name that keypair file with --authorized-voter, or leave --failover auto out"));
     };
-    let copy = Keypair::try_from(&key.to_bytes()[..]);
+    let copy = Keypair::try_from(&Zeroizing::new(key.to_bytes())[..]);
     vault.hold_identity(copy.map_err(|error| Failure::failed(format!("copying a keypair: {error}")))?);
     Ok(())
 }

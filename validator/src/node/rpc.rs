@@ -16,6 +16,7 @@ use {
     tandem_rpc::{Context, Health, RpcServer, SubmitError},
     tandem_types::Keypair,
     tandem_wire::contact_info::{ContactInfo, SocketTag},
+    zeroize::Zeroizing,
 };
 
 const NODES_EVERY: Duration = Duration::from_secs(1);
@@ -48,7 +49,8 @@ pub fn start(
             if courier.offer(parcel) { Ok(()) } else { Err(SubmitError::Busy) }
         })
     };
-    let faucet = config.keys.faucet.as_ref().map(|key| Keypair::try_from(&key.to_bytes()[..])).transpose();
+    let faucet =
+        config.keys.faucet.as_ref().map(|key| Keypair::try_from(&Zeroizing::new(key.to_bytes())[..])).transpose();
     let context = Context {
         chain: views.chain.clone(),
         nodes,

@@ -5,8 +5,8 @@ use {
     crate::{
         config::{CHAIN_TOWER_HOLD_SLOTS, Config, ConfiguredRole, Failback, OnLoss},
         event::{
-            Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, OwnerSign, ReadId, RequestId,
-            RefusedKind, SetIdentity, StoreCall, StoreFacts,
+            Candidate, ChainStatus, ClaimFacts, Effect, Event, HandoverReport, NodeIdentity, OwnerSign, ReadId,
+            RefusedKind, RequestId, SetIdentity, StoreCall, StoreFacts,
         },
         records::{IntentRecord, Nonce, OwnerRecord, Preference},
     },

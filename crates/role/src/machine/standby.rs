@@ -141,7 +141,9 @@ impl Machine {
         }
         if let State::Standby(Some(pursuit)) = &mut self.state {
             // Once the store was looked at, it is too late to insist on a tower.
-            let in_time = !wish.require_tower || pursuit.require_tower || matches!(pursuit.step, Step::Opening | Step::Reading(_));
+            let in_time = !wish.require_tower
+                || pursuit.require_tower
+                || matches!(pursuit.step, Step::Opening | Step::Reading(_));
             if pursuit.request.is_none() && pursuit.identity == wish.identity && in_time {
                 // The operator asks for what this primary is about to do anyway: it now does it in their name.
                 pursuit.request = Some(wish.request);
@@ -233,8 +235,7 @@ impl Machine {
         let require_tower = require_tower || self.config.require_tower;
         let (previous, phases) = (None, Phases::default());
         let (started, mark) = (now, now);
-        let pursuit =
-            Pursuit { request, identity, previous, require_tower, why, step, started, mark, phases, floor };
+        let pursuit = Pursuit { request, identity, previous, require_tower, why, step, started, mark, phases, floor };
         self.state = State::Standby(Some(Box::new(pursuit)));
     }
 

@@ -40,9 +40,7 @@ const OTHER: u8 = 2;
 impl Case {
     /// Open, and not the owner.
     fn new() -> Self {
-        Self::over(|kv, memory| {
-            Box::new(move |_| Ok((kv.open(THIS), Box::new(memory.clone()) as Box<dyn Keeper>)))
-        })
+        Self::over(|kv, memory| Box::new(move |_| Ok((kv.open(THIS), Box::new(memory.clone()) as Box<dyn Keeper>))))
     }
 
     fn over(open: impl FnOnce(TestKv, TestMemory) -> OpenStore) -> Self {
