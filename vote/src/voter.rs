@@ -136,7 +136,7 @@ impl Voter {
     }
 
     /// Whose blocks are our own: another identity's than at the start, where the vote account was made or rotated since.
-    pub fn speak_for(&mut self, identity: Pubkey) {
+    pub fn speak_for(&mut self, identity: tandem_types::Pubkey) {
         self.config.identity = identity;
     }
 

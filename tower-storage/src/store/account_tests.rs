@@ -376,6 +376,19 @@ fn what_the_old_identity_lost_is_forgotten_by_a_persons_word_for_the_new_one_too
     assert_eq!(last(&new.claim(request(&seen)).unwrap()), None);
 }
 
+#[test]
+fn a_tool_that_is_not_told_the_account_finds_it() {
+    let kv = SharedKv::new();
+    owner(&kv, 1, A, &[1, 2]);
+    take(&mut open(&kv, 2, B));
+    // Claimed, and not voted yet: the tower under B's key is A's.
+    let tool = |letter| first_version(&kv, 9, letter).find_account().read().unwrap();
+    assert_eq!((tool(B).facts().tower_last_vote, tool(B).speaker), (Some(2), None));
+    let moved = tool(A);
+    assert_eq!((moved.facts().tower_last_vote, moved.speaker), (Some(2), Some(key(B).identity())));
+    assert_eq!(tool(C).facts().tower_last_vote, None, "it never claimed");
+}
+
 // Agave's keys.
 
 #[test]

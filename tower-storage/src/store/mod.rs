@@ -76,6 +76,8 @@ pub struct PromiseStore {
     keys: Keys,
     identity: Pubkey,
     vote_account: Pubkey,
+    /// The owner record is to say which it is.
+    finds_account: bool,
     instance: InstanceId,
     limits: Limits,
     // What was seen, whatever the store says later (I6).
@@ -187,6 +189,7 @@ impl PromiseStore {
             keys: if is_for_votes { keys.for_account(&opening.vote_account) } else { keys },
             identity: opening.identity,
             vote_account: opening.vote_account,
+            finds_account: false,
             instance: opening.instance,
             limits: opening.limits,
             knowledge: Knowledge::default(),
@@ -203,6 +206,12 @@ impl PromiseStore {
     /// Keeps agave 2.3's keys in step, and is fenced by them (`--etcd-mirror-agave-keys`). Only before anything was read.
     pub fn mirror_agave(mut self) -> Self {
         self.keys = self.keys.mirror_agave(&self.identity);
+        self
+    }
+
+    /// For tools that are not told the vote account: that of the identity's last claim, if there was one. Only before anything was read.
+    pub fn find_account(mut self) -> Self {
+        self.finds_account = self.keys.account().is_none();
         self
     }
 

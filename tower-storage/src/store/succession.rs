@@ -77,6 +77,12 @@ impl PromiseStore {
     pub(super) fn look_at_all(&mut self) -> Result<StoreView, StoreError> {
         loop {
             let view = self.drive(ReadAll::new(&self.keys)).map_err(|ended| self.store_error(ended))?;
+            let account = view.owner.as_ref().and_then(|owner| owner.value.vote_account);
+            if let Some(account) = account.filter(|_| std::mem::take(&mut self.finds_account)) {
+                self.vote_account = account;
+                self.keys = self.keys.clone().for_account(&account);
+                continue;
+            }
             if self.follow(&view) {
                 return Ok(view);
             }

@@ -64,7 +64,7 @@ impl Place {
             instance: random_instance_id(),
             limits: Limits { call_deadline: Duration::from_secs(1), write_timeout: Duration::from_secs(5) },
         };
-        let store = PromiseStore::open(kv, Box::new(SystemPace::start()), opening);
+        let store = PromiseStore::open(kv, Box::new(SystemPace::start()), opening).find_account();
         Ok(if mirror { store.mirror_agave() } else { store })
     }
 }

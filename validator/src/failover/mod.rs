@@ -44,6 +44,8 @@ pub struct Desk {
     pub kv: EtcdKv,
     pub genesis_hash: Hash,
     pub whose: Whose,
+    /// Left out: that of the identity's last claim.
+    pub vote_account: Option<Pubkey>,
     /// Who asks, for audit entries.
     pub host: String,
 }
@@ -63,12 +65,11 @@ impl Desk {
         let opening = Opening {
             genesis_hash: self.genesis_hash,
             identity: self.identity()?,
-            // Only records of votes need it.
-            vote_account: Pubkey::default(),
+            vote_account: self.vote_account.unwrap_or_default(),
             instance: random_instance_id(),
             limits: LIMITS,
         };
-        Ok(PromiseStore::open(Box::new(self.kv.clone()), Box::new(SystemPace::start()), opening))
+        Ok(PromiseStore::open(Box::new(self.kv.clone()), Box::new(SystemPace::start()), opening).find_account())
     }
 
     pub fn view(&self) -> Result<StoreReport, Failure> {

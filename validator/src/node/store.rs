@@ -160,7 +160,8 @@ impl Store {
         match self {
             Store::File(_) => None,
             Store::Etcd { kv, .. } => {
-                Some(Desk { kv: kv.clone(), genesis_hash, whose, host: config.roles.host.clone() })
+                let (vote_account, host) = (config.vote_account.filter(|_| config.voting), config.roles.host.clone());
+                Some(Desk { kv: kv.clone(), genesis_hash, whose, vote_account, host })
             }
         }
     }

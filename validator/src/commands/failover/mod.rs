@@ -67,7 +67,7 @@ fn source(ledger: &Path, target: &FailoverTarget) -> Result<Source, Failure> {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = format!("{}:command line", machine.trim());
     let whose = Arc::new(ArcSwapOption::from_pointee(address_of(identity)?));
-    Ok(Source::Store(Desk { kv, genesis_hash: genesis.hash, whose, host }))
+    Ok(Source::Store(Desk { kv, genesis_hash: genesis.hash, whose, vote_account: None, host }))
 }
 
 /// An address, or a keypair file whose public half is meant.
