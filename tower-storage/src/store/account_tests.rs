@@ -383,9 +383,12 @@ fn a_tool_that_is_not_told_the_account_finds_it() {
     take(&mut open(&kv, 2, B));
     // Claimed, and not voted yet: the tower under B's key is A's.
     let tool = |letter| first_version(&kv, 9, letter).find_account().read().unwrap();
-    assert_eq!((tool(B).facts().tower_last_vote, tool(B).speaker), (Some(2), None));
+    let signer = Some(key(A).identity());
+    let taken = tool(B);
+    assert_eq!((taken.facts().tower_last_vote, taken.speaker, taken.signed_by), (Some(2), None, signer));
     let moved = tool(A);
-    assert_eq!((moved.facts().tower_last_vote, moved.speaker), (Some(2), Some(key(B).identity())));
+    let speaker = Some(key(B).identity());
+    assert_eq!((moved.facts().tower_last_vote, moved.speaker, moved.signed_by), (Some(2), speaker, signer));
     assert_eq!(tool(C).facts().tower_last_vote, None, "it never claimed");
 }
 

@@ -113,6 +113,8 @@ pub struct StoreSnapshot {
     pub owner_revision: Revision,
     /// The vote account's last tower, under whatever identity.
     pub tower: Option<StoredTower>,
+    /// Who signed it: another identity, where it was taken over and not voted on yet, or where the account is that one's now.
+    pub signed_by: Option<Pubkey>,
     /// The other identity that speaks for the vote account.
     pub speaker: Option<Pubkey>,
     pub window: Option<WindowRecord>,
@@ -582,12 +584,13 @@ impl PromiseStore {
             return Err(format!("it is at term {term}, and was at term {} before", self.newest_term));
         }
         (self.newest_vote, self.highest_watermark, self.newest_term) = (last_vote, watermark, term);
-        let (owner, speaker) = (seen.owner.clone(), seen.speaker());
+        let (owner, signed_by, speaker) = (seen.owner.clone(), seen.signed_by, seen.speaker());
         self.seen = Some(seen);
         Ok(StoreSnapshot {
             owner,
             owner_revision,
             tower,
+            signed_by,
             speaker,
             window: view.window.map(|window| window.value),
             intent: view.intent.map(|intent| intent.value),

@@ -22,7 +22,7 @@ pub(super) struct Seen {
     asks_speaker: bool,
     /// What binds the vote account.
     pub tower: Option<StoredTower>,
-    signed_by: Option<Pubkey>,
+    pub signed_by: Option<Pubkey>,
     /// It lies under the other identity's key.
     is_inherited: bool,
 }

@@ -4,7 +4,7 @@ use {
     super::{Finding, Patient},
     crate::{
         args::TowerPlaceArgs,
-        commands::place::{Access, Place},
+        commands::place::{Access, Place, address},
     },
     tandem_env::wall_clock,
     tandem_tower_storage::{StoreSnapshot, StoredTower},
@@ -16,8 +16,10 @@ pub fn look(patient: &Patient<'_>, identity: Pubkey, findings: &mut Vec<Finding>
     let run = &patient.run;
     let args =
         TowerPlaceArgs { identity: None, genesis_hash: run.expected_genesis_hash.clone(), store: run.store.clone() };
-    let opened =
-        Place::of(&patient.ledger, &args, identity).and_then(|place| place.open(Access::Look, Pubkey::default()));
+    // What is wrong with the flag is said where the keys are looked at.
+    let account = run.vote_account.as_deref().and_then(|text| address("--vote-account", text).ok());
+    let opened = Place::of(&patient.ledger, &args, identity)
+        .and_then(|place| place.open(Access::Look, account.unwrap_or_default()));
     let mut store = match opened {
         Ok(store) => store,
         Err(failure) => {
@@ -68,7 +70,12 @@ fn judge(snapshot: StoreSnapshot, identity: Pubkey, findings: &mut Vec<Finding>)
         )),
         Some(tower) => findings.push(Finding::ok(
             "tower",
-            format!("last vote {:?}, root {:?}, signed by {identity}", tower.last_slot(), tower.tower().root),
+            format!(
+                "last vote {:?}, root {:?}, signed by {}",
+                tower.last_slot(),
+                tower.tower().root,
+                snapshot.signed_by.unwrap_or(identity)
+            ),
         )),
     }
     snapshot.tower

@@ -9,6 +9,8 @@ use {
     },
     std::path::Path,
     tandem_env::write_durably,
+    tandem_tower_storage::StoreSnapshot,
+    tandem_types::Pubkey,
     tandem_wire::tower_file,
 };
 
@@ -16,6 +18,7 @@ pub fn export(ledger: &Path, args: &TowerExportArgs) -> Result<(), Failure> {
     let place = Place::new(ledger, &args.place)?;
     let vote_account = args.vote_account.as_deref().map(|text| address("--vote-account", text)).transpose()?;
     let snapshot = read_store(&place)?;
+    signed_by(&snapshot, place.identity)?;
     let tower = snapshot.tower.ok_or_else(|| no_tower(&place))?;
     let watermark = snapshot.window.map(|window| window.watermark);
     let bytes = match args.format {
@@ -41,4 +44,38 @@ pub fn export(ledger: &Path, args: &TowerExportArgs) -> Result<(), Failure> {
         println!("The identity is owned, and its owner votes on: this file is behind as soon as it does.");
     }
     Ok(())
+}
+
+/// A file of this name with another identity's signature would be refused wherever it is brought.
+fn signed_by(snapshot: &StoreSnapshot, identity: Pubkey) -> Result<(), Failure> {
+    let Some(signer) = snapshot.signed_by.filter(|signer| *signer != identity) else { return Ok(()) };
+    Err(Failure::refused(format!(
+        "the newest tower of this vote account is signed by identity {signer}, not by {identity}"
+    ))
+    .remedy(format!("the vote account changed its identity: validator tower export --identity {signer}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tower_that_another_identity_signed_is_exported_as_that_ones() {
+        let [own, other] = [1, 2].map(|byte| Pubkey::new_from_array([byte; 32]));
+        let snapshot = |signed_by| StoreSnapshot {
+            owner: None,
+            owner_revision: 0,
+            tower: None,
+            signed_by,
+            speaker: None,
+            window: None,
+            intent: None,
+            revision: 1,
+            store_id: 1,
+            accepted: false,
+        };
+        assert!(signed_by(&snapshot(None), own).is_ok() && signed_by(&snapshot(Some(own)), own).is_ok());
+        let failure = signed_by(&snapshot(Some(other)), own).expect_err("it is the other's");
+        assert!(failure.what.contains("signed by identity") && failure.remedy.unwrap().contains(&other.to_string()));
+    }
 }

@@ -52,6 +52,8 @@ fn describe(place: &Place, snapshot: &StoreSnapshot) -> Value {
         "owner": owner,
         "ownerRevision": snapshot.owner_revision,
         "tower": tower,
+        "towerSignedBy": snapshot.signed_by.map(|signer| signer.to_string()),
+        "voteAccountSpeaksThrough": snapshot.speaker.map(|speaker| speaker.to_string()),
         "watermark": snapshot.window.map(|window| window.watermark),
         "intent": snapshot.intent.as_ref().map(|intent| json!({ "from": intent.from, "to": intent.to })),
         "revision": snapshot.revision,
@@ -96,6 +98,12 @@ fn print(value: &Value) {
             text(&owner["version"]),
             owner["claimedAgeSeconds"],
             owner["slotAtClaim"]
+        );
+    }
+    if !value["voteAccountSpeaksThrough"].is_null() {
+        println!(
+            "Moved:      the vote account speaks through identity {} now",
+            text(&value["voteAccountSpeaksThrough"])
         );
     }
     let tower = &value["tower"];

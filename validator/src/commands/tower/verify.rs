@@ -57,7 +57,7 @@ fn stored(
     let mut store = place.open(Access::Look, Pubkey::default())?;
     match store.read() {
         Ok(snapshot) => match snapshot.tower {
-            Some(tower) => return Ok(Some((place.identity, tower))),
+            Some(tower) => return Ok(Some((snapshot.signed_by.unwrap_or(place.identity), tower))),
             None => findings.push(Finding::fail(
                 "tower",
                 "none",
