@@ -59,16 +59,17 @@ impl Vault {
         self.identity.swap(Some(Arc::new(key))).map(HeldKey)
     }
 
-    pub fn put_back_identity(&self, key: HeldKey) {
+    /// Nothing: none was held before.
+    pub fn put_back_identity(&self, key: Option<HeldKey>) {
         self.gate.lock();
-        self.identity.store(Some(key.0));
+        self.identity.store(key.map(|key| key.0));
     }
 
     /// A key that was given for voting may be the identity's own. False: none of them is.
     pub fn hold_voters_as_identity(&self, identity: &Pubkey) -> bool {
         let Some(key) = self.voters.load().iter().find(|key| key.pubkey() == *identity).cloned() else { return false };
         if Vault::identity(self) != Some(*identity) {
-            self.put_back_identity(HeldKey(key));
+            self.put_back_identity(Some(HeldKey(key)));
         }
         true
     }

@@ -24,7 +24,10 @@ use {
     tandem_identity::HeldKey,
     tandem_net::TpuIdentity,
     tandem_role::{
-        event::{Effect, Event, NodeIdentity, Refused, RequestId, RoleState, SetIdentity, TowerSource, Transition},
+        event::{
+            Effect, Event, NodeIdentity, Refused, RefusedKind, RequestId, RoleState, SetIdentity, TowerSource,
+            Transition,
+        },
         machine::Machine,
     },
     tandem_tower_storage::Claim,
@@ -49,8 +52,8 @@ pub struct RoleStage {
     /// Keys that operators named to stand by under, until their requests are answered.
     standby_keys: BTreeMap<RequestId, Keypair>,
     meet: Meet,
-    /// The key that a wish under way has replaced.
-    replaced: Option<HeldKey>,
+    /// The key that a wish under way has replaced, if there was one.
+    replaced: Option<Option<HeldKey>>,
     claim: Option<Claim>,
     /// The block of the adopted tower's last vote.
     adopted_vote: Option<BlockKey>,
@@ -231,15 +234,16 @@ impl RoleStage {
         if self.machine.identity() != Some(identity) {
             self.standby_keys.insert(request, keypair);
         } else if vault.identity() != Some(identity) {
-            self.replaced = vault.exchange_identity(keypair);
+            self.replaced = Some(vault.exchange_identity(keypair));
         }
     }
 
-    /// After a refusal the machine may be there for the identity that it was there for before.
-    fn put_back_key(&mut self) {
-        let before = self.replaced.take();
-        if let Some(key) = before.filter(|key| self.machine.identity() == Some(key.pubkey())) {
-            self.shared.views.vault.put_back_identity(key);
+    /// A refusal leaves the node as it was. A claim that was not answered may have happened, though, and then takes the key that came.
+    fn put_back_key(&mut self, refused: RefusedKind) {
+        if refused != RefusedKind::Unresolved
+            && let Some(before) = self.replaced.take()
+        {
+            self.shared.views.vault.put_back_identity(before);
         }
     }
 
@@ -385,7 +389,7 @@ impl RoleStage {
                 Ok(report)
             }
             Err(refused) => {
-                self.put_back_key();
+                self.put_back_key(refused.kind);
                 Err(AdminError {
                     status: refused.kind.exit_status().code() as u8,
                     reason: refused.reason,

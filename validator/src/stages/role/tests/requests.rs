@@ -268,6 +268,34 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
+fn a_wish_that_is_refused_does_not_leave_its_key_behind() {
+    let held = Keypair::new_from_array([93; 32]);
+    let case = |holds: bool| {
+        let mut case = Case::new(config(ConfiguredRole::Secondary, OnLoss::Exit));
+        let before = case.world.shared.views.vault.exchange_identity(held.insecure_clone());
+        if !holds {
+            case.world.shared.views.vault.put_back_identity(None);
+        }
+        drop(before);
+        case.pass(50);
+        case
+    };
+    for holds in [true, false] {
+        let mut case = case(holds);
+        let vault = case.world.shared.views.vault.clone();
+        let mut no_tower = case.ask(leader(), true);
+        case.pass(50);
+        assert_eq!(no_tower.try_recv().expect("answered").expect_err("no tower").status, Status::TowerMissing as u8);
+        assert_eq!(vault.identity(), holds.then(|| held.pubkey()));
+        // And one that goes through keeps it.
+        let mut takes = case.ask(leader(), false);
+        case.pass(100);
+        assert_eq!(takes.try_recv().expect("answered").expect("taken over").role, "ACTIVE");
+        assert_eq!(vault.identity(), Some(leader().pubkey()));
+    }
+}
+
+#[test]
 fn a_lost_fence_locks_and_ends_the_node_with_its_own_status() {
     let mut case = Case::active(OnLoss::Exit);
     case.producer_is_busy = true;
