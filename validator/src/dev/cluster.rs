@@ -68,6 +68,19 @@ const PARTS: [(&str, Part); 4] =
 
 /// The voters have 80 % of the stake, so the cluster goes on whatever the pair does; the pair leads every fifth slot.
 const STAKES: [u64; 3] = [4_000_000_000_000, 4_000_000_000_000, 2_000_000_000_000];
+const SMALL_STAKE: u64 = 350_000_000_000;
+const SHORT_EPOCH_SLOTS: u64 = 64;
+
+/// What a genesis has besides the usual.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Genesis {
+    #[default]
+    Usual,
+    /// A voter with a thirtieth of the stake, whose node never runs: its keys are at hand.
+    SmallVoter,
+    /// Epochs of half a minute, and an authorized voter that can be changed by itself.
+    ShortEpochs,
+}
 
 impl Cluster {
     /// Makes keys and a genesis, and a ledger folder for each node. Starts nothing.
@@ -78,7 +91,7 @@ impl Cluster {
         pki: &Pki,
         pair_flags: Vec<String>,
     ) -> Result<Self, Failure> {
-        Self::prepare_at(dir, base_port, etcd, pki, pair_flags, &[const { None }; PARTS.len()])
+        Self::prepare_at(dir, base_port, etcd, pki, pair_flags, &[const { None }; PARTS.len()], Genesis::Usual)
     }
 
     /// The same with each node in a place of its own, where one is given.
@@ -89,6 +102,7 @@ impl Cluster {
         pki: &Pki,
         mut pair_flags: Vec<String>,
         places: &[Option<Place>],
+        genesis: Genesis,
     ) -> Result<Self, Failure> {
         let keys = dir.join("keys");
         let pair_identity = new_key(&keys, "validator-keypair")?;
@@ -96,13 +110,15 @@ impl Cluster {
         for name in ["stake-keypair", "secondary-validator-keypair", "faucet"] {
             new_key(&keys, name)?;
         }
-        for voter in ["a", "b"] {
+        let small = (genesis == Genesis::SmallVoter).then_some("small");
+        for voter in ["a", "b"].into_iter().chain(small) {
             for part in ["identity", "vote", "stake"] {
                 new_key(&keys, &format!("voter-{voter}-{part}"))?;
             }
         }
+        let plan = genesis;
         let genesis = dir.join("genesis");
-        make_genesis(&keys, &genesis)?;
+        make_genesis(&keys, &genesis, plan)?;
         let mut nodes = Vec::new();
         for (index, (name, part)) in (0u16..).zip(PARTS) {
             let ledger = dir.join(name);
@@ -397,7 +413,7 @@ fn new_key(folder: &Path, name: &str) -> Result<Pubkey, Failure> {
 }
 
 /// Through the command an operator would use.
-fn make_genesis(keys: &Path, genesis: &Path) -> Result<(), Failure> {
+fn make_genesis(keys: &Path, genesis: &Path, plan: Genesis) -> Result<(), Failure> {
     let key = |name: &str| keys.join(format!("{name}.json"));
     let mut command = own_program()?;
     command.arg("genesis").arg("--ledger").arg(genesis).arg("--faucet-pubkey").arg(key("faucet"));
@@ -407,7 +423,22 @@ fn make_genesis(keys: &Path, genesis: &Path) -> Result<(), Failure> {
     }
     command.arg("--bootstrap-validator");
     command.args(["validator-keypair", "vote-account-keypair", "stake-keypair"].map(key));
-    for stake in STAKES {
+    let mut stakes = STAKES.to_vec();
+    match plan {
+        Genesis::Usual => {}
+        Genesis::SmallVoter => {
+            command.arg("--bootstrap-validator");
+            command.args(["identity", "vote", "stake"].map(|part| key(&format!("voter-small-{part}"))));
+            stakes.push(SMALL_STAKE);
+        }
+        Genesis::ShortEpochs => {
+            command.arg("--slots-per-epoch").arg(SHORT_EPOCH_SLOTS.to_string());
+            // Where an account has a BLS key, and this is active, a voter is changed together with that key, by other tools.
+            let together = agave_feature_set::bls_pubkey_management_in_vote_account::id();
+            command.arg("--deactivate-feature").arg(together.to_string());
+        }
+    }
+    for stake in stakes {
         command.arg("--bootstrap-validator-stake-lamports").arg(stake.to_string());
     }
     process::output(command, Duration::from_secs(60)).map(drop)

@@ -8,7 +8,7 @@ use {
     crate::{
         args::FaultTestsArgs,
         dev::{
-            cluster::{Cluster, PRIMARY, SECONDARY, VOTER_A, VOTER_B},
+            cluster::{Cluster, Genesis, PRIMARY, SECONDARY, VOTER_A, VOTER_B},
             etcd::{self, Etcd, Plan},
             interrupt,
             pki::{Pair, Pki},
@@ -26,6 +26,7 @@ use {
         process::Command,
         time::{Duration, Instant},
     },
+    tandem_types::Keypair,
     tandem_witness::{Judge, Verdict, read_log},
 };
 
@@ -36,6 +37,8 @@ pub struct Lab {
     pub dir: PathBuf,
     /// Nothing where namespaces are not permitted.
     pub network: Option<Network>,
+    /// What these machines began with.
+    pub genesis: Genesis,
     capture: Option<Process>,
     // Dropped last: the processes above live in it.
     mounts: Vec<Mount>,
@@ -59,7 +62,7 @@ pub const CATCH_UP: Duration = Duration::from_secs(90);
 pub const END: Duration = Duration::from_secs(20);
 
 impl Lab {
-    pub fn start(dir: &Path, args: &FaultTestsArgs) -> Result<Self, Failure> {
+    pub fn start(dir: &Path, args: &FaultTestsArgs, genesis: Genesis) -> Result<Self, Failure> {
         fs::create_dir_all(dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
         let network = match Network::create(&MACHINES) {
             Ok(network) => Some(network),
@@ -86,8 +89,8 @@ impl Lab {
             Ok(mount) => mounts.push(mount),
             Err(failure) => println!("no small file system for the primary's ledger: {failure}"),
         }
-        let cluster = Cluster::prepare_at(dir, args.base_port, &etcd, &pki, Vec::new(), &places)?;
-        let mut lab = Self { cluster, etcd, pki, dir: dir.to_owned(), network, capture: None, mounts };
+        let cluster = Cluster::prepare_at(dir, args.base_port, &etcd, &pki, Vec::new(), &places, genesis)?;
+        let mut lab = Self { cluster, etcd, pki, dir: dir.to_owned(), network, genesis, capture: None, mounts };
         lab.start_capture()?;
         story::start_cluster(&mut lab.cluster)?;
         Ok(lab)
@@ -223,6 +226,16 @@ impl Lab {
         }
         println!("{tail}");
         Err(Failure::failed(format!("{} ended with {ended} instead of {wanted:?}", node.name)))
+    }
+
+    pub fn key(&self, name: &str) -> Result<Keypair, Failure> {
+        tandem_identity::read_keypair_file(&self.cluster.keys.join(format!("{name}.json"))).map_err(Failure::failed)
+    }
+
+    /// Whether the node has said this, in its present life or an earlier one.
+    pub fn says(&self, index: usize, wanted: &str) -> bool {
+        let log = self.dir.join(format!("{}.log", self.cluster.nodes[index].name));
+        fs::read_to_string(log).is_ok_and(|log| log.contains(wanted))
     }
 
     pub fn cut(&self, from: usize, to: usize, cut: Cut) -> Result<(), Failure> {

@@ -5,10 +5,11 @@ mod lab;
 mod network;
 mod round;
 mod scenarios;
+mod small_voter;
 mod table;
 
 use {
-    super::{Folder, interrupt},
+    super::{Folder, cluster::Genesis, interrupt},
     crate::{args::FaultTestsArgs, exit::Failure},
     lab::Lab,
     scenarios::{Need, SCENARIOS, Scenario},
@@ -83,7 +84,10 @@ struct Labs<'a> {
 }
 
 impl Labs<'_> {
-    fn ready(&mut self) -> Result<&mut Lab, Failure> {
+    fn ready(&mut self, genesis: Genesis) -> Result<&mut Lab, Failure> {
+        if self.current.as_ref().is_some_and(|lab| lab.genesis != genesis) {
+            self.current = None;
+        }
         if let Some(lab) = &mut self.current
             && let Err(failure) = lab.ready()
         {
@@ -94,7 +98,7 @@ impl Labs<'_> {
         if self.current.is_none() {
             self.made += 1;
             let dir = self.folder.join(format!("lab{}", self.made));
-            self.current = Some(Lab::start(&dir, self.args)?);
+            self.current = Some(Lab::start(&dir, self.args, genesis)?);
         }
         let lab = self.current.as_mut().ok_or_else(|| Failure::failed("no machines"))?;
         lab.ready()?;
@@ -107,7 +111,7 @@ fn play(scenario: &'static Scenario, labs: &mut Labs<'_>, started: Instant) -> R
     let mut rounds = Vec::new();
     let wanted = labs.args.rounds;
     for number in 1..=wanted {
-        let lab = labs.ready()?;
+        let lab = labs.ready(scenario.genesis)?;
         if let Some(reason) = scenario.needs.iter().find_map(|need| need.missing(lab)) {
             println!("SKIPPED {}: {reason}", scenario.name);
             row.skipped = Some(reason);
