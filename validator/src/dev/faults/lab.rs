@@ -26,7 +26,7 @@ use {
         process::Command,
         time::{Duration, Instant},
     },
-    tandem_types::Keypair,
+    tandem_types::{Keypair, Pubkey},
     tandem_witness::{Judge, Verdict, read_log},
 };
 
@@ -37,6 +37,8 @@ pub struct Lab {
     pub dir: PathBuf,
     /// Nothing where namespaces are not permitted.
     pub network: Option<Network>,
+    /// Other identities that the pair's vote account was given.
+    pub rotated: Vec<Pubkey>,
     /// What these machines began with.
     pub genesis: Genesis,
     capture: Option<Process>,
@@ -90,7 +92,17 @@ impl Lab {
             Err(failure) => println!("no small file system for the primary's ledger: {failure}"),
         }
         let cluster = Cluster::prepare_at(dir, args.base_port, &etcd, &pki, Vec::new(), &places, genesis)?;
-        let mut lab = Self { cluster, etcd, pki, dir: dir.to_owned(), network, genesis, capture: None, mounts };
+        let mut lab = Self {
+            cluster,
+            etcd,
+            pki,
+            dir: dir.to_owned(),
+            network,
+            rotated: Vec::new(),
+            genesis,
+            capture: None,
+            mounts,
+        };
         lab.start_capture()?;
         story::start_cluster(&mut lab.cluster)?;
         Ok(lab)
@@ -304,10 +316,10 @@ impl Lab {
 
     /// What the pair and its twins released since this harness began, and what passed on the wire since the last audit.
     pub fn audit(&mut self) -> Result<Audit, Failure> {
-        let mut judge = self.judge_of(PRIMARY, self.cluster.pair_identity.to_bytes())?;
+        let mut judge = self.judge_of(PRIMARY, &[&[self.cluster.pair_identity], self.rotated.as_slice()].concat())?;
         let voter = match self.cluster.with_keys_of(VOTER_B).len() {
             1 => None,
-            _ => Some(self.judge_of(VOTER_B, self.cluster.identity_of_voter_b()?.to_bytes())?.verdict()),
+            _ => Some(self.judge_of(VOTER_B, &[self.cluster.identity_of_voter_b()?])?.verdict()),
         };
         let mut wire = None;
         if let Some(mut process) = self.capture.take() {
@@ -323,8 +335,8 @@ impl Lab {
     }
 
     /// What every process with the keys of the node `of` has released.
-    fn judge_of(&self, of: usize, identity: [u8; 32]) -> Result<Judge, Failure> {
-        let mut judge = Judge::of_identity(identity);
+    fn judge_of(&self, of: usize, identities: &[Pubkey]) -> Result<Judge, Failure> {
+        let mut judge = Judge::of_identities(identities.iter().map(Pubkey::to_bytes).collect());
         for node in self.cluster.with_keys_of(of).into_iter().map(|index| &self.cluster.nodes[index]) {
             // A twin that released nothing has no log.
             if node.release_log.exists() {

@@ -4,6 +4,7 @@
 mod machine;
 mod network;
 mod operator;
+mod rotated;
 mod store;
 mod twin;
 mod voters;
@@ -256,6 +257,24 @@ pub const SCENARIOS: &[Scenario] = &[
         genesis: Genesis::ShortEpochs,
         ruins: true,
         run: voters::rotated,
+    },
+    Scenario {
+        name: "rotated-identity",
+        what: "the vote account is given to another identity while the owner sleeps; set-identity to it; the owner wakes up: status 7",
+        target: FORCED,
+        needs: NOTHING,
+        genesis: Genesis::Usual,
+        ruins: true,
+        run: rotated::asleep,
+    },
+    Scenario {
+        name: "rotated-identity-awake",
+        what: "the same, and the owner is awake: it gives back",
+        target: "once the root shows it",
+        needs: NOTHING,
+        genesis: Genesis::Usual,
+        ruins: true,
+        run: rotated::awake,
     },
     Scenario {
         name: "certificate-expired",

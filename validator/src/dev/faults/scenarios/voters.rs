@@ -106,7 +106,7 @@ fn address(contact: &Value, name: &str) -> Result<SocketAddr, Failure> {
 }
 
 /// By the first voter, and waited for.
-fn send(lab: &Lab, signed: impl FnOnce(Hash) -> Transaction) -> Result<(), Failure> {
+pub(super) fn send(lab: &Lab, signed: impl FnOnce(Hash) -> Transaction) -> Result<(), Failure> {
     let rpc = lab.cluster.rpc(VOTER_A);
     let ask = |method: &str, params: Value| rpc.call::<Value>(method, params).map_err(Failure::failed);
     let hash = ask("getLatestBlockhash", json!([]))?;
