@@ -13,7 +13,8 @@ proptest! {
 
     #[test]
     fn no_stack_of_a_voter_alone_binds_longer_than_the_deepest_of_eight(
-        gaps in prop::collection::vec(prop_oneof![1u64..3, 1u64..70, 1u64..400], 1..24),
+        // A gap above two expires the newest vote: without long runs of small ones no stack gets as deep as it is here to be.
+        gaps in prop::collection::vec(prop_oneof![12 => 1u64..3, 1 => 1u64..70, 1 => 1u64..400], 1..24),
         stake in 1u64..34,
     ) {
         let slots: Vec<u64> = gaps.iter().scan(0, |slot, gap| { *slot += gap; Some(*slot) }).collect();

@@ -22,7 +22,7 @@ use {
     tandem_env::Rx,
     tandem_replay::{Config, Effect, Event, Ignored, Replay},
     tandem_rpc::{BlockRecord, ChainEvent, TransactionRecord},
-    tandem_types::{BlockKey, Pubkey, Slot, Tick, UnixTimestamp},
+    tandem_types::{BlockKey, Pubkey, Slot, Tick, UnixTimestamp, VersionedTransaction},
 };
 
 pub struct ReplayStage {
@@ -209,7 +209,7 @@ impl ReplayStage {
         // A parent that was dropped after this was said: so was the slot.
         let Some(parent) = self.frozen.get(&parent) else { return };
         let hash = self.shared.views.ledger.bank_hash(slot).filter(|_| slot <= self.rooted_before);
-        self.building.insert(slot, Building::begin(parent, slot, hash));
+        self.building.insert(slot, Building::begin(parent, slot, hash, self.shared.views.vote_account));
     }
 
     fn execute(&mut self, slot: Slot, from: u32, upto: u32) -> Result<(), Dead> {
@@ -234,7 +234,7 @@ impl ReplayStage {
     }
 
     fn take_finished(&mut self, finished: Finished) -> Result<(), Failure> {
-        let Finished { bank, records, hash_before } = finished;
+        let Finished { bank, records, own_votes, hash_before } = finished;
         if let Some(before) = hash_before.filter(|before| *before != bank.hash()) {
             let what = format!(
                 "replaying slot {} of this node's own ledger gives bank hash {}, but it was rooted with {before}",
@@ -246,6 +246,7 @@ impl ReplayStage {
             ));
         }
         let event = Event::Frozen { slot: bank.slot(), hash: bank.hash() };
+        self.note_own_votes(&bank, &own_votes);
         // Published before the machine speaks of it: a dump has to come after.
         self.publish(bank, records)?;
         self.handle(event);
@@ -279,7 +280,6 @@ impl ReplayStage {
         views.counters.add("transactions_replayed", records.len() as u64);
         self.pace.slots += 1;
         self.frozen.insert(slot, bank.clone());
-        self.note_own_votes(&bank, &records);
         views.history.add(BlockRecord::new(&bank, records));
         self.tell_shreds(ShredInput::Frozen { key: BlockKey::new(slot, bank.hash()) })?;
         let block = Box::new(self.observer.block(&bank));
@@ -288,12 +288,12 @@ impl ReplayStage {
         Ok(())
     }
 
-    /// Votes of ours that are in a block, refused ones too: a twin's shows here even where nobody told us of it before.
-    fn note_own_votes(&self, bank: &Bank, records: &[TransactionRecord]) {
-        let Some(vote_account) = self.shared.views.vote_account else { return };
-        for record in records.iter().filter(|record| record.accounts.contains(&vote_account)) {
-            if let Some(seen) = seen_vote(bank, &record.transaction) {
-                note_own_vote(&self.shared, &seen, &record.transaction);
+    /// Votes of ours that are in a block of another leader, refused ones too: a twin's shows here even where nobody told us of it
+    /// before. What is in a block of our own came through our own ports.
+    fn note_own_votes(&self, bank: &Bank, own_votes: &[VersionedTransaction]) {
+        for transaction in own_votes {
+            if let Some(seen) = seen_vote(bank, transaction) {
+                note_own_vote(&self.shared, &seen, transaction);
             }
         }
     }

@@ -6,7 +6,7 @@ use {
     tandem_entry::{DecodeError, Entry, TickError, TickVerifier, verify_chain},
     tandem_rpc::TransactionRecord,
     tandem_shred::Component,
-    tandem_types::{BlockId, Hash, Slot},
+    tandem_types::{BlockId, Hash, Pubkey, Slot, VersionedTransaction},
 };
 
 /// A block begun on its parent.
@@ -17,6 +17,8 @@ pub(super) struct Building {
     /// This node froze the block before and kept its hash: its signatures and its hash chain held then.
     checked_before: Option<Hash>,
     records: Vec<TransactionRecord>,
+    vote_account: Option<Pubkey>,
+    own_votes: Vec<VersionedTransaction>,
 }
 
 /// Why a block is not valid.
@@ -37,10 +39,12 @@ pub(super) enum Dead {
 }
 
 impl Building {
-    pub fn begin(parent: &Arc<Bank>, slot: Slot, checked_before: Option<Hash>) -> Self {
+    /// `vote_account`: ours, whose votes are looked at one by one.
+    pub fn begin(parent: &Arc<Bank>, slot: Slot, checked_before: Option<Hash>, vote_account: Option<Pubkey>) -> Self {
         let bank = Bank::child(parent, slot);
         let ticks = TickVerifier::new(bank.max_tick_height() - bank.tick_height(), bank.hashes_per_tick());
-        Self { last_hash: parent.last_blockhash(), ticks, bank, checked_before, records: Vec::new() }
+        let (records, own_votes) = (Vec::new(), Vec::new());
+        Self { last_hash: parent.last_blockhash(), ticks, bank, checked_before, records, vote_account, own_votes }
     }
 
     pub fn parent_slot(&self) -> Slot {
@@ -78,9 +82,16 @@ impl Building {
             self.last_hash = last.hash;
         }
         for entry in self.bank.execute_entries(entries, verify)? {
-            // Votes are most of all transactions, and nobody asks for them by signature.
-            let others = entry.txs.iter().zip(entry.infos).filter(|(_, info)| !info.is_simple_vote);
-            self.records.extend(others.map(|(tx, info)| TransactionRecord::new(tx, info)));
+            for (tx, info) in entry.txs.iter().zip(entry.infos) {
+                let is_ours = |account: &Pubkey| tx.message().account_keys().iter().any(|key| key == account);
+                if self.vote_account.as_ref().is_some_and(is_ours) {
+                    self.own_votes.push(tx.to_versioned_transaction());
+                }
+                // Votes are most of all transactions, and nobody asks for them by signature.
+                if !info.is_simple_vote {
+                    self.records.push(TransactionRecord::new(tx, info));
+                }
+            }
         }
         Ok(())
     }
@@ -91,13 +102,16 @@ impl Building {
         }
         self.bank.freeze();
         self.bank.set_block_id(id);
-        Ok(Finished { bank: self.bank, records: self.records, hash_before: self.checked_before })
+        let (records, own_votes) = (self.records, self.own_votes);
+        Ok(Finished { bank: self.bank, records, own_votes, hash_before: self.checked_before })
     }
 }
 
 pub(super) struct Finished {
     pub bank: Arc<Bank>,
     pub records: Vec<TransactionRecord>,
+    /// What names our vote account, refused transactions too.
+    pub own_votes: Vec<VersionedTransaction>,
     /// What freezing it gave the last time.
     pub hash_before: Option<Hash>,
 }

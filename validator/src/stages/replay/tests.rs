@@ -1,13 +1,17 @@
 use {
     super::*,
     crate::{
-        stages::testing::{VOTE, World, settle, world},
-        topology::Readers,
+        stages::testing::{VOTE, World, leader, settle, world},
+        topology::{Readers, RoleInput},
     },
+    solana_transaction::Transaction,
+    tandem_entry::{Entry, create_ticks},
     tandem_env::wall_clock,
     tandem_ledger::{Ledger, Source},
+    tandem_role::event::Event as RoleEvent,
     tandem_shred::Shredded,
-    tandem_types::{BlockId, Hash},
+    tandem_types::{BlockId, Hash, Signer, Term, VersionedTransaction},
+    tandem_wire::vote_tx,
 };
 
 /// A ledger to fill, and what the stage says to others.
@@ -18,13 +22,14 @@ struct Case {
     shreds: Rx<ShredInput>,
     vote: Rx<VoteInput>,
     repair: Rx<RepairInput>,
+    role: Rx<RoleInput>,
 }
 
 impl Case {
     fn new() -> Self {
         let (world, readers, ledger) = world();
-        let Readers { replay, shreds, vote, repair, .. } = readers;
-        Self { world, ledger, inbox: Some(replay), shreds, vote, repair }
+        let Readers { replay, shreds, vote, repair, role, .. } = readers;
+        Self { world, ledger, inbox: Some(replay), shreds, vote, repair, role }
     }
 
     fn insert(&mut self, block: &Shredded) {
@@ -199,4 +204,38 @@ fn a_node_whose_own_past_comes_out_differently_stops() {
     let failure = (0..100).find_map(|_| stage.step(Tick::ZERO).err()).expect("it must not go on");
     assert!(failure.to_string().contains("slot 1 of this node's own ledger"), "{failure}");
     assert!(case.vote.is_empty(), "and nobody votes on it");
+}
+
+#[test]
+fn a_vote_of_ours_in_a_block_that_this_process_did_not_release_is_told_while_it_owns_the_identity() {
+    let vote = |world: &World| -> VersionedTransaction {
+        let sync = vote_tx::tower_sync(&[(0, 1)], None, Hash::new_from_array([7; 32]), None, Hash::default());
+        let instruction = vote_tx::tower_sync_instruction(&VOTE, &leader().pubkey(), sync, None);
+        let blockhash = world.root.last_blockhash();
+        Transaction::new_signed_with_payer(&[instruction], Some(&leader().pubkey()), &[&leader()], blockhash).into()
+    };
+    for (is_owner, is_ours) in [(true, false), (true, true), (false, false)] {
+        let mut case = Case::new();
+        // As a node does at its start.
+        case.world.root.forks().record_transactions(true);
+        let vote = vote(&case.world);
+        if is_owner {
+            case.world.shared.views.vault.unlock(Term(1));
+        }
+        if is_ours {
+            case.world.shared.views.own_votes.releases(0, vote.signatures[0]);
+        }
+        // The block holds it whether it comes to anything or not.
+        let mut entries = vec![Entry::after(&case.world.root.last_blockhash(), 1, vec![vote])];
+        entries.extend(create_ticks(case.world.entries(&case.world.root, 1).len() as u64, 0, entries[0].hash));
+        let block = case.world.shred(1, 0, case.world.root_id(), &entries, true);
+        case.insert(&block);
+        case.run();
+        assert_eq!(case.facts(), ["frozen 1"]);
+        let told = case.role.pop();
+        let is_told =
+            matches!(told, Some(RoleInput::Event(RoleEvent::VoteElsewhere { slot: 0, voter_stopped: false })));
+        assert_eq!(is_told, is_owner && !is_ours, "owner {is_owner}, released here {is_ours}");
+        assert!(is_told || told.is_none());
+    }
 }
