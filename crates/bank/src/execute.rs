@@ -29,6 +29,17 @@ pub enum Mode {
     Leader,
 }
 
+/// What becomes of a transaction that a leader executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes into the block, even if it failed.
+    Processed,
+    /// Only this block has no room for it, or another transaction was in its way (banking_stage/consumer.rs, retryable errors).
+    Later,
+    /// No later block can take it as it is.
+    Never,
+}
+
 /// Results that wait for `Bank::commit`. Dropped without it, nothing happened.
 pub struct ExecutedBatch<'a> {
     pub(crate) bank: &'a Bank,
@@ -44,6 +55,21 @@ impl ExecutedBatch<'_> {
     /// transaction that ran and failed, or that only paid its fee, was processed.
     pub fn processed(&self) -> impl Iterator<Item = Result<(), &TransactionError>> {
         self.results.iter().map(|result| result.as_ref().map(|_| ()))
+    }
+
+    /// The same for whoever chooses what goes into a block: what did not fit is worth another try.
+    pub fn fates(&self) -> impl Iterator<Item = Fate> {
+        self.processed().map(|result| match result {
+            Ok(()) => Fate::Processed,
+            Err(
+                TransactionError::AccountInUse
+                | TransactionError::WouldExceedMaxBlockCostLimit
+                | TransactionError::WouldExceedMaxVoteCostLimit
+                | TransactionError::WouldExceedMaxAccountCostLimit
+                | TransactionError::WouldExceedAccountDataBlockLimit,
+            ) => Fate::Later,
+            Err(_) => Fate::Never,
+        })
     }
 
     pub fn len(&self) -> usize {

@@ -40,7 +40,7 @@ pub use blockhashes::BlockhashQueue;
 pub use commit::{CommitInfo, TokenBalance, TransactionBalances};
 pub use costs::{BlockCost, PackingFigures};
 pub use error::{BankError, DeadBlock};
-pub use execute::{ExecutedBatch, Mode};
+pub use execute::{ExecutedBatch, Fate, Mode};
 pub use forks::{Forks, RootReport, SlotTree};
 pub use freeze::OpenGuard;
 pub use prepare::{PreparedTx, Verify};

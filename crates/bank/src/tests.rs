@@ -1,7 +1,7 @@
 //! A small chain of one validator, and what a bank promises about it.
 
 use {
-    crate::{Bank, DeadBlock, Mode, PreparedTx, Verify},
+    crate::{Bank, DeadBlock, Fate, Mode, PreparedTx, Verify},
     agave_feature_set::FEATURE_NAMES,
     solana_account::{Account, AccountSharedData, ReadableAccount},
     solana_cost_model::cost_tracker::CostTrackerLimits,
@@ -255,8 +255,13 @@ fn results_that_are_not_committed_leave_no_trace() {
     assert_eq!(bank.block_cost().used, 0);
     assert_eq!((bank.account(&new_key(50)), bank.signature_count()), (None, 0));
 
-    bank.commit(bank.execute(&txs, Mode::Leader));
+    let executed = bank.execute(&txs, Mode::Leader);
+    assert_eq!(executed.fates().collect::<Vec<_>>(), [Fate::Processed]);
+    bank.commit(executed);
     let leader_cost = bank.block_cost().used;
+    let again = bank.execute(&txs, Mode::Leader);
+    assert_eq!(again.fates().collect::<Vec<_>>(), [Fate::Never], "it is in this block already");
+    drop(again);
     finish(&bank);
     start.forks().purge(1);
     let replayed = Bank::child(&start, 1);
@@ -272,6 +277,7 @@ fn a_full_block_refuses_ours_and_kills_theirs() {
     let txs = prepared(&bank, &[transfer(&bank, &payers[0], new_key(50), SOL)]);
     let executed = bank.execute(&txs, Mode::Leader);
     assert_eq!(executed.processed().collect::<Vec<_>>(), [Err(&TransactionError::WouldExceedMaxBlockCostLimit)]);
+    assert_eq!(executed.fates().collect::<Vec<_>>(), [Fate::Later], "the next block may have room");
     drop(executed);
     assert!(matches!(bank.execute_prepared(&txs), Err(DeadBlock::Cost { .. })));
 }

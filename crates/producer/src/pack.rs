@@ -77,8 +77,12 @@ pub struct Batch {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    Committed { cost: u64 },
+    Committed {
+        cost: u64,
+    },
     Retry,
+    /// This block has no room for it, whatever the budget here says: at once again it would be refused again.
+    NextBlock,
     Dropped,
 }
 
@@ -122,6 +126,8 @@ pub struct Pack {
 struct Held {
     candidate: Candidate,
     rank: Rank,
+    /// The block that refused it, counted as `blocks_begun` does.
+    refused_in: Option<u64>,
 }
 
 struct InFlight {
@@ -192,7 +198,7 @@ impl Pack {
             self.latest_votes.insert(vote.account, id);
         }
         self.by_message.insert(candidate.message_hash, id);
-        self.candidates.insert(id, Held { candidate, rank });
+        self.candidates.insert(id, Held { candidate, rank, refused_in: None });
         self.put_waiting(id);
     }
 
@@ -232,12 +238,16 @@ impl Pack {
             if same_block && let Some(ledger) = &mut self.block {
                 match outcome {
                     Outcome::Committed { cost } => ledger.settle(&held.candidate, cost),
-                    Outcome::Retry | Outcome::Dropped => ledger.release(&held.candidate),
+                    Outcome::Retry | Outcome::NextBlock | Outcome::Dropped => ledger.release(&held.candidate),
                 }
             }
             match outcome {
                 Outcome::Committed { .. } | Outcome::Dropped => self.forget(id),
                 Outcome::Retry => self.put_back(id, drops),
+                Outcome::NextBlock => {
+                    self.candidates.entry(id).and_modify(|held| held.refused_in = Some(block));
+                    self.put_back(id, drops);
+                }
             }
         }
     }
@@ -271,7 +281,10 @@ impl Pack {
             if ids.len() >= self.config.batch_transactions_max {
                 break;
             }
-            let candidate = &self.candidates[&rank.id].candidate;
+            let Held { candidate, refused_in, .. } = &self.candidates[&rank.id];
+            if *refused_in == Some(self.blocks_begun) {
+                continue;
+            }
             if !ledger.could_ever_fit(candidate) {
                 too_costly.push(rank.id);
                 continue;

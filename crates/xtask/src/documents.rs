@@ -9,7 +9,7 @@ use {
 };
 
 /// What these name in backticks must exist, from the top of the repository. (The book speaks of operators' files, too.)
-const MAPS: [&str; 3] = ["docs/ARCHITECTURE.md", "docs/failover.md", "ci/README.md"];
+const MAPS: [&str; 4] = ["docs/ARCHITECTURE.md", "docs/failover.md", "docs/protocol.md", "ci/README.md"];
 
 pub fn check(root: &Path) -> Result<Vec<String>> {
     let mut breaches = Vec::new();

@@ -186,6 +186,20 @@ fn a_batch_of_an_earlier_block_does_not_touch_this_ones_budget() {
 }
 
 #[test]
+fn what_a_block_has_no_room_for_waits_for_the_next() {
+    let mut run = Run::new(CONFIG);
+    run.add([candidate(1, 9, &[1], &[]), candidate(2, 3, &[2], &[])]);
+    let batch = run.next(&[1, 2]);
+    run.done(batch, &[Outcome::NextBlock, Outcome::Retry]);
+    let batch = run.next(&[2]);
+    run.done(batch, &[Outcome::Committed { cost: 9 }]);
+    run.none();
+    assert_eq!(run.pack.waiting(), 1);
+    run.pack.begin_block(11, LIMITS, &mut run.drops);
+    run.next(&[1]);
+}
+
+#[test]
 fn duplicates_expired_and_impossible_ones_are_told() {
     let mut run = Run::new(CONFIG);
     run.add([candidate(1, 9, &[1], &[])]);
@@ -245,6 +259,7 @@ proptest! {
         let mut waiting: HashSet<u64> = HashSet::new();
         let mut flying: Vec<Batch> = Vec::new();
         let mut committed: Vec<(Candidate, u64)> = Vec::new();
+        let mut refused: HashSet<u64> = HashSet::new();
         for (number, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Add(mut new) => {
@@ -261,6 +276,7 @@ proptest! {
                     if let Some(batch) = pack.next_batch(&mut drops) {
                         for id in &batch.ids {
                             prop_assert!(waiting.remove(id));
+                            prop_assert!(!refused.contains(id), "{id} again in the block that refused it");
                             for other in before.iter().flat_map(|other| &other.ids) {
                                 prop_assert!(!conflict(&all[id], &all[other]), "{id} and {other} are both in flight");
                             }
@@ -272,7 +288,7 @@ proptest! {
                         }
                         // Of two that conflict the better paid goes first, unless the limits kept it out.
                         for id in batch.ids.iter().filter(|id| all[id].vote.is_none()) {
-                            let overtaken = waiting.iter().filter(|other| {
+                            let overtaken = waiting.difference(&refused).filter(|other| {
                                 let other = &all[other];
                                 other.vote.is_none() && priority(other) > priority(&all[id]) && conflict(other, &all[id])
                             });
@@ -292,6 +308,7 @@ proptest! {
                         match outcome {
                             Outcome::Committed { cost } => committed.push((all[id].clone(), (*cost).min(all[id].cost))),
                             Outcome::Retry => { waiting.insert(*id); }
+                            Outcome::NextBlock => { waiting.insert(*id); refused.insert(*id); }
                             Outcome::Dropped => {}
                         }
                     }
@@ -300,7 +317,7 @@ proptest! {
                 Step::Complete(..) => {}
                 Step::NewBlock => {
                     if flying.is_empty() {
-                        committed.clear();
+                        (committed, refused) = Default::default();
                         pack.begin_block(10, LIMITS, &mut drops);
                     }
                 }
@@ -361,6 +378,7 @@ fn step() -> impl Strategy<Value = Step> {
     let outcome = prop_oneof![
         (0u64..450).prop_map(|cost| Outcome::Committed { cost }),
         Just(Outcome::Retry),
+        Just(Outcome::NextBlock),
         Just(Outcome::Dropped)
     ];
     prop_oneof![

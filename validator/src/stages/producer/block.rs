@@ -6,7 +6,7 @@ use {
     rayon::prelude::*,
     solana_svm_transaction::svm_message::SVMMessage,
     std::sync::Arc,
-    tandem_bank::{Bank, ExecutedBatch, Mode, PreparedTx},
+    tandem_bank::{Bank, ExecutedBatch, Fate, Mode, PreparedTx},
     tandem_entry::{Entry, hash_transactions},
     tandem_identity::{BlockSigner, Refusal},
     tandem_producer::{
@@ -116,10 +116,9 @@ impl Block {
     ) -> Option<(Entry, u64)> {
         let bank = self.bank.clone();
         let executed = bank.execute(&prepared.txs, Mode::Leader);
-        let processed: Vec<Result<(), String>> =
-            executed.processed().map(|result| result.map_err(ToString::to_string)).collect();
+        let fates: Vec<Fate> = executed.fates().collect();
         let mut outcomes = vec![Outcome::Dropped; prepared.batch.transactions.len()];
-        let entry = self.record_processed(&bank, executed, &prepared, &processed, pacer, ticks, &mut outcomes);
+        let entry = self.record_processed(&bank, executed, &prepared, &fates, pacer, ticks, &mut outcomes);
         intake.complete(&prepared.batch, &outcomes);
         entry
     }
@@ -130,41 +129,31 @@ impl Block {
         bank: &Bank,
         executed: ExecutedBatch<'_>,
         prepared: &Prepared,
-        processed: &[Result<(), String>],
+        fates: &[Fate],
         pacer: &mut Pacer,
         ticks: &mut Vec<PacedTick>,
         outcomes: &mut [Outcome],
     ) -> Option<(Entry, u64)> {
-        for (member, result) in prepared.members.iter().zip(processed) {
-            // A transaction that does not fit now may fit into the next block; the packer drops it when it expires.
-            if let Err(reason) = result
-                && reason.contains("Would exceed")
-            {
-                outcomes[*member] = Outcome::Retry;
-            }
+        for (member, fate) in prepared.members.iter().zip(fates) {
+            outcomes[*member] = match fate {
+                // Until it is in the block: whatever ends the block before that is no fault of the transaction.
+                Fate::Processed => Outcome::Retry,
+                Fate::Later => Outcome::NextBlock,
+                Fate::Never => Outcome::Dropped,
+            };
         }
         let transactions: Vec<VersionedTransaction> = prepared
             .originals
             .iter()
-            .zip(processed)
-            .filter(|(_, result)| result.is_ok())
+            .zip(fates)
+            .filter(|(_, fate)| **fate == Fate::Processed)
             .map(|(transaction, _)| transaction.clone())
             .collect();
         if transactions.is_empty() {
             return None;
         }
         let guard = bank.hold_open()?;
-        let entry = match pacer.record(hash_transactions(&transactions), ticks) {
-            Ok(entry) => entry,
-            Err(_) => {
-                for (member, result) in prepared.members.iter().zip(processed) {
-                    if result.is_ok() {
-                        outcomes[*member] = Outcome::Retry;
-                    }
-                }
-                return None;
-            }
-        };
+        let entry = pacer.record(hash_transactions(&transactions), ticks).ok()?;
         let committed = bank.commit_held(&guard, executed);
         for (((member, result), tx), original) in
             prepared.members.iter().zip(committed).zip(&prepared.txs).zip(&prepared.originals)

@@ -127,7 +127,7 @@ impl Intake {
         let mut drops = Vec::new();
         self.pack.complete(batch.id, outcomes, &mut drops);
         for (packed, outcome) in batch.transactions.iter().zip(outcomes) {
-            if *outcome != Outcome::Retry {
+            if !matches!(outcome, Outcome::Retry | Outcome::NextBlock) {
                 self.waiting.remove(&packed.id);
             }
         }

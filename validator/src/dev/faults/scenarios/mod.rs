@@ -17,7 +17,7 @@ use {
 pub struct Scenario {
     pub name: &'static str,
     pub what: &'static str,
-    /// From failover.md, section 7.
+    /// What the round is held to: milliseconds p50 / p99 from the trigger until the new owner is ACTIVE, votes missed.
     pub target: &'static str,
     pub needs: &'static [Need],
     pub genesis: Genesis,
