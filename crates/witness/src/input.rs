@@ -90,7 +90,7 @@ impl Judge {
         if matches!(length, 1203 | 1228) {
             return input("capture of shreds", self.add_shred_capture(path, &mut reopened()?)?);
         }
-        if matches!(first.first(), None | Some(1 | 2)) {
+        if log::may_begin(first) {
             let records = log::read_log(path)?;
             let items = records.len() as u64;
             self.add_log(&path.display().to_string(), records);

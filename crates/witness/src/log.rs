@@ -131,6 +131,11 @@ fn whole_bytes(path: &Path, file: &File, length: u64) -> Result<u64, LogError> {
     Ok(whole)
 }
 
+/// Whether a release log may begin like this. One that nothing was released into is empty.
+pub(crate) fn may_begin(bytes: &[u8]) -> bool {
+    bytes.first().is_none_or(|kind| kind_of(*kind).is_some())
+}
+
 /// The kind, and whether the promise's place comes first.
 fn kind_of(byte: u8) -> Option<(RecordKind, bool)> {
     match byte {

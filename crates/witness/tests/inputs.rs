@@ -32,21 +32,27 @@ fn counts(verdict: &Verdict) -> (u64, u64, u64) {
 
 #[test]
 fn release_logs() {
+    logs_that_say_where_promises_stand(true);
+    // As the first version wrote them.
+    logs_that_say_where_promises_stand(false);
+}
+
+fn logs_that_say_where_promises_stand(placed: bool) {
     let folder = Folder::new();
     let votes = |votes: Vec<Vec<u8>>| votes.into_iter().map(|vote| (RecordKind::Vote, vote)).collect::<Vec<_>>();
     let shreds =
         |slot, flavour| payloads(&block(slot, flavour, &[])).into_iter().map(|shred| (RecordKind::Shred, shred));
     let mut records = votes(clean_votes());
     records.extend(shreds(20, 1).chain(shreds(20, 1)));
-    let clean = folder.release_log("clean", 1, &records);
+    let clean = folder.release_log("clean", 1, placed, &records);
     let verdict = audit(&[&clean]);
     assert!(verdict.clean(), "{verdict:?}");
     assert_eq!((verdict.votes_checked, verdict.shreds_checked), (5, 128));
-    let other = folder.release_log("conflicting", 1_000, &votes(vec![conflicting()]));
+    let other = folder.release_log("conflicting", 1_000, placed, &votes(vec![conflicting()]));
     assert_eq!(counts(&audit(&[&clean, &other])), (1, 0, 0));
-    let other = folder.release_log("unlocked", 1_000, &votes(vec![clean_votes()[2].clone(), unlocked()]));
+    let other = folder.release_log("unlocked", 1_000, placed, &votes(vec![clean_votes()[2].clone(), unlocked()]));
     assert_eq!(counts(&audit(&[&other])), (0, 1, 0));
-    let other = folder.release_log("duplicate", 1_000, &shreds(20, 2).collect::<Vec<_>>());
+    let other = folder.release_log("duplicate", 1_000, placed, &shreds(20, 2).collect::<Vec<_>>());
     assert_eq!(counts(&audit(&[&clean, &other])), (0, 0, 1));
 }
 

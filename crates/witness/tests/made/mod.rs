@@ -14,7 +14,7 @@ use {
         crds::{CrdsData, CrdsValue, LowestSlot},
         gossip::Protocol,
     },
-    tandem_witness::{RecordKind, ReleaseLog},
+    tandem_witness::{PromisedAt, RecordKind, ReleaseLog},
 };
 
 fn key() -> Keypair {
@@ -168,12 +168,13 @@ impl Folder {
         path
     }
 
-    /// The records are a nanosecond apart from `start` on.
-    pub fn release_log(&self, name: &str, start: u64, records: &[(RecordKind, Vec<u8>)]) -> PathBuf {
+    /// The records are a nanosecond, and where they say it a revision, apart from `start` on.
+    pub fn release_log(&self, name: &str, start: u64, placed: bool, records: &[(RecordKind, Vec<u8>)]) -> PathBuf {
         let path = self.path(name);
         let mut log = ReleaseLog::append(&path).expect("a log");
         for (time, (kind, bytes)) in (start..).zip(records) {
-            log.write(*kind, time, None, bytes).expect("written");
+            let promise = placed.then_some(PromisedAt { store: 1, term: 1, revision: time });
+            log.write(*kind, time, promise, bytes).expect("written");
         }
         path
     }
