@@ -27,10 +27,11 @@ pub struct RecordVote {
 impl RecordVote {
     pub fn new(keys: &Keys, held: &Held, tower: Vec<u8>) -> Self {
         let mut compares = owned(keys, &held.fence);
-        compares.push(unchanged(keys.tower(), held.tower_revision));
+        // Owner and vote account: a claim writes both, so either alone still refuses what is older.
         if mutant("vote: the owner is not compared") {
-            compares.remove(0);
+            compares.clear();
         }
+        compares.push(unchanged(keys.tower(), held.tower_revision));
         if mutant("vote: the tower is not compared") {
             compares.pop();
         }
@@ -97,10 +98,11 @@ impl ClaimLeaderSlot {
         }
         let window = WindowRecord { term: held.fence.term, watermark: slot, nonce };
         let mut compares = owned(keys, &held.fence);
-        compares.push(unchanged(keys.window(), held.window_revision));
+        // Owner and vote account: a claim writes both, so either alone still refuses what is older.
         if mutant("slot: the owner is not compared") {
-            compares.remove(0);
+            compares.clear();
         }
+        compares.push(unchanged(keys.window(), held.window_revision));
         if mutant("slot: the window is not compared") {
             compares.pop();
         }
