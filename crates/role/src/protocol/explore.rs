@@ -442,8 +442,12 @@ fn no_late_copy_takes_the_watermark_back() {
 }
 
 fn is_seen(mutant: Mutant) {
-    let seen =
-        std::panic::catch_unwind(|| explore(World::new(mutant, 1))).expect_err("the oracles must see this mutant");
+    must_be_seen(|| explore(World::new(mutant, 1)));
+}
+
+/// An oracle, and nothing else, ends the exploration of a world with a planted bug.
+pub(super) fn must_be_seen<T: std::fmt::Debug>(exploration: impl FnOnce() -> T + std::panic::UnwindSafe) {
+    let seen = std::panic::catch_unwind(exploration).expect_err("the oracles must see this mutant");
     let text = seen.downcast_ref::<String>().cloned().or_else(|| seen.downcast_ref::<&str>().map(|s| (*s).to_string()));
     assert!(text.as_deref().is_some_and(|text| text.contains("ORACLE")), "{text:?}");
 }
