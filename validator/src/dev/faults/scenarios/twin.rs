@@ -22,6 +22,10 @@ use {
 
 /// How long a twin that must not vote is watched once it has caught up.
 const WATCH: Duration = Duration::from_secs(45);
+/// Until the copy is found the cluster sends its shreds to the newer address. A leader that hears nobody makes its blocks on an old tip and
+/// votes for them, up to the depth at which two thirds of the stake must have followed (8): the first of these votes is locked for 2^8
+/// slots, some 103 s.
+const LOCKED_OUT: Duration = Duration::from_secs(180);
 /// What it must have said: the remedy, in its log.
 const REMEDY: &str = "find the other process and stop it";
 
@@ -99,7 +103,7 @@ pub fn second_folder(lab: &mut Lab) -> Result<Round, Failure> {
         lab.cluster.start(VOTER_B)?;
     }
     lab.cluster.wait_for(VOTER_B, "become ACTIVE again", CATCH_UP, active)?;
-    lab.wait_vote(VOTER_B, CATCH_UP)?;
+    lab.wait_vote(VOTER_B, LOCKED_OUT)?;
     lab.round(since, PRIMARY, ms)
 }
 
