@@ -427,6 +427,7 @@ pub(crate) fn starting_status(vault: &Vault) -> NodeStatus {
         store: String::new(),
         last_handover: None,
         objection: None,
+        twin: None,
         quarantine: None,
         last_step_down: None,
         vote_path: Default::default(),

@@ -37,6 +37,9 @@ pub struct NodeStatus {
     /// Why this node may not claim, by what the chain's root says of its vote account.
     #[serde(default)]
     pub objection: Option<String>,
+    /// The newest sign that a second process uses this identity's keys with another store, while it is recent.
+    #[serde(default)]
+    pub twin: Option<TwinReport>,
     /// The last takeover by this process, when there was one.
     pub last_handover: Option<HandoverReport>,
     /// The last time this process stopped speaking for the identity, when there was one.
@@ -72,6 +75,14 @@ pub struct FailoverStatus {
     pub promotions_left: Option<usize>,
     /// For how long the owner has been silent, as of the last look at the store.
     pub owner_silent_ms: Option<u64>,
+}
+
+/// A second process with this identity's keys and another store.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TwinReport {
+    /// What was seen of it, and what to do.
+    pub reason: String,
+    pub seconds_ago: u64,
 }
 
 /// How a takeover went.

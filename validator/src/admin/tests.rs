@@ -110,6 +110,7 @@ fn role_stage(asked: Arc<Mutex<Vec<(Pubkey, bool)>>>) -> impl Fn(RoleRequest) ->
 fn status() -> NodeStatus {
     NodeStatus {
         objection: None,
+        twin: None,
         role: "STANDBY".into(),
         identity: key(1).pubkey().to_string(),
         pair_identity: None,

@@ -30,8 +30,9 @@ fn line(status: &NodeStatus) -> String {
     };
     let quarantine = status.quarantine.as_ref().map_or(String::new(), |reason| format!(" | QUARANTINED: {reason}"));
     let objection = status.objection.as_ref().map_or(String::new(), |reason| format!(" | CANNOT VOTE: {reason}"));
+    let twin = status.twin.as_ref().map_or("", |_| " | TWIN: see the log, or `validator doctor`");
     format!(
-        "{} {} | term {} | tip {} ({behind}) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}{quarantine}{objection}",
+        "{} {} | term {} | tip {} ({behind}) | confirmed {} | root {} | last vote {} | next leader slot {} | peers {} | {}{quarantine}{objection}{twin}",
         status.role,
         status.identity,
         or_dash(status.term),

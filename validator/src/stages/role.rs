@@ -64,6 +64,8 @@ pub struct RoleStage {
     quarantined: Option<String>,
     /// What the vote account says against this node, and whom it named when that was said.
     objection: Option<(String, Option<Pubkey>)>,
+    /// What was last seen of a second process, and when.
+    twin: Option<(String, Tick)>,
     store_name: String,
     effects: Vec<Effect>,
     auto: auto::Auto,
@@ -115,6 +117,7 @@ impl RoleStage {
             last_vote: None,
             quarantined: None,
             objection: None,
+            twin: None,
             store_name: setup.store_name,
             effects: Vec::new(),
             auto,
@@ -292,6 +295,7 @@ impl RoleStage {
             Effect::Alarm { reason } => {
                 self.shared.views.counters.add("twin_alarms", 1);
                 tracing::error!("ALARM: {reason}");
+                self.twin = Some((reason, now));
             }
             Effect::Reply { request, outcome } => self.reply(request, outcome),
             Effect::Exit { status, reason } => self.end(Status::from_code(status.code() as u8), &reason),
@@ -300,7 +304,6 @@ impl RoleStage {
                 self.note(transition);
             }
         }
-        let _ = now;
         Ok(None)
     }
 

@@ -179,7 +179,10 @@ impl From<BadRecord> for Fault {
 
 pub fn describe_owner(owner: Option<&OwnerRecord>) -> String {
     match owner {
-        None => "the store names no owner".into(),
+        // No machine deletes the owner's record: it is written anew with each claim, and marked when it is released.
+        None => "the store names no owner any more: its data was lost or replaced; bring its own data back, or see `validator \
+                 failover recover`"
+            .into(),
         Some(OwnerRecord { moved_to: Some(identity), term, host, instance, .. }) => format!(
             "its vote account belongs to identity {identity} now, by a newer claim (term {term} of {host}, instance {instance})"
         ),

@@ -69,6 +69,14 @@ pub fn look(ledger: &Path, findings: &mut Vec<Finding>) -> Option<Running> {
                     "solana vote-account ADDRESS, and validator doctor's flags --vote-account and --identity",
                 ));
             }
+            if let Some(twin) = &status.twin {
+                findings.push(Finding::fail(
+                    "twin",
+                    format!("{}, seen {} s ago", twin.reason, twin.seconds_ago),
+                    "two processes that sign with one key contradict each other, and the fence parts only those who share a store",
+                    "stop the other process, and see exit status 10 in the book",
+                ));
+            }
             if status.caught_up {
                 findings.push(Finding::ok("caught up", format!("tip {}, root {}", status.tip, status.root)));
             } else {

@@ -87,6 +87,9 @@ fn print_node(node: &NodeStatus) {
     if let Some(reason) = &node.objection {
         println!("           CANNOT VOTE: {reason}");
     }
+    if let Some(twin) = &node.twin {
+        println!("           TWIN, seen {} s ago: {}", twin.seconds_ago, twin.reason);
+    }
     if let Some(outlook) = &node.failover.outlook {
         let left = node.failover.promotions_left.unwrap_or_default();
         println!("           {outlook} (budget: {left} more promotions within the hour)");

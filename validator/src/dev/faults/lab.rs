@@ -250,6 +250,13 @@ impl Lab {
         fs::read_to_string(log).is_ok_and(|log| log.contains(wanted))
     }
 
+    /// The line that the newest process to end by itself has ended with.
+    pub fn last_error(&self, index: usize) -> Option<String> {
+        let log = self.dir.join(format!("{}.log", self.cluster.nodes[index].name));
+        let log = fs::read_to_string(log).ok()?;
+        log.lines().rev().find(|line| line.starts_with("error: ")).map(str::to_owned)
+    }
+
     pub fn cut(&self, from: usize, to: usize, cut: Cut) -> Result<(), Failure> {
         let network = self.network.as_ref().ok_or_else(|| Failure::failed("no network namespaces"))?;
         network.cut(from, to, cut)

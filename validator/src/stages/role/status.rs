@@ -2,9 +2,12 @@
 
 use {
     super::RoleStage,
-    crate::status::NodeStatus,
-    std::sync::{Arc, atomic::Ordering::Relaxed},
-    tandem_types::Slot,
+    crate::status::{NodeStatus, TwinReport},
+    std::{
+        sync::{Arc, atomic::Ordering::Relaxed},
+        time::Duration,
+    },
+    tandem_types::{Slot, Tick},
 };
 
 impl RoleStage {
@@ -13,6 +16,7 @@ impl RoleStage {
         let chain = views.chain.load();
         let status = self.chain.last();
         let identity = views.vault.node().pubkey();
+        let now = self.shared.clock.now();
         views.status.store(Arc::new(NodeStatus {
             role: self.machine.role().to_string(),
             identity: identity.to_string(),
@@ -31,12 +35,19 @@ impl RoleStage {
             store: self.store_name.clone(),
             objection: self.objection.as_ref().map(|(reason, _)| reason.clone()),
             quarantine: self.machine.quarantine().map(str::to_owned),
+            twin: self.twin_report(now),
             last_handover: self.last_handover.clone(),
             last_step_down: self.last_step_down.clone(),
             vote_path: views.vote_path.report(),
             counters: views.counters.all(),
-            failover: self.failover_status(self.shared.clock.now()),
+            failover: self.failover_status(now),
         }));
+    }
+
+    fn twin_report(&self, now: Tick) -> Option<TwinReport> {
+        let (reason, at) = self.twin.as_ref()?;
+        let ago = now.since(*at);
+        (ago <= TWIN_SHOWN).then(|| TwinReport { reason: reason.clone(), seconds_ago: ago.as_secs() })
     }
 
     fn next_leader_slot(&self, tip: Slot) -> Option<Slot> {
@@ -49,5 +60,7 @@ impl RoleStage {
     }
 }
 
+/// A twin that stands by is silent between its attempts to claim; one that was stopped must not look alive for long.
+const TWIN_SHOWN: Duration = Duration::from_secs(600);
 /// Replay this close to the cluster's tip counts as caught up, for roles and for health.
 pub const CAUGHT_UP_SLOTS_MAX: u64 = 8;

@@ -332,6 +332,10 @@ fn refuses_to_vote(lab: &mut Lab, last_vote: Option<u64>) -> Result<Round, Failu
         lab.cluster.nodes[PRIMARY].process.as_mut().is_none_or(|process| process.try_wait().is_some())
     })?;
     lab.gone(PRIMARY, &[Status::Refused, Status::Fenced], END)?;
+    let why = lab.last_error(PRIMARY).unwrap_or_default();
+    if !why.contains("failover recover") {
+        return Err(Failure::failed(format!("the owner does not name the remedy: {why}")));
+    }
     if voted > allowed {
         return Err(Failure::failed(format!("the owner voted on to {voted:?} after {last_vote:?}")));
     }

@@ -67,6 +67,11 @@ pub fn second_etcd(lab: &mut Lab) -> Result<Round, Failure> {
     never_active(lab, twin, WATCH, false)?;
     let ms = started.elapsed().as_secs_f64() * 1e3;
     says_why(lab, twin)?;
+    if lab.cluster.status(twin)?.twin.is_none() {
+        return Err(Failure::failed(
+            "the twin's status, from which doctor and monitor speak, does not show that there are two",
+        ));
+    }
     lab.kill(twin);
     drop(other);
     fs::remove_dir_all(&folder).map_err(Failure::failed)?;
