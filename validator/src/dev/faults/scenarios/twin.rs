@@ -99,17 +99,34 @@ pub fn second_folder(lab: &mut Lab) -> Result<Round, Failure> {
             says_why(lab, index)?;
         }
     }
-    // Whoever is left may have found out too, a moment later. Then the operator ends the copy, and starts the voter if it has gone.
+    // Whoever is left may find out too. Then the operator ends the copy, and starts the voter if it has gone; what the copy said last may
+    // reach it only after that, and it is started once more.
     interrupt::pause(Duration::from_secs(5))?;
     lab.kill(twin);
-    let voter = &mut lab.cluster.nodes[VOTER_B];
-    if voter.process.as_mut().is_none_or(|process| process.try_wait().is_some()) {
-        lab.gone(VOTER_B, &[Status::Twin], END)?;
-        lab.cluster.start(VOTER_B)?;
+    start_if_ended(lab, VOTER_B)?;
+    if let Err(failure) = votes_again(lab, VOTER_B) {
+        if !start_if_ended(lab, VOTER_B)? {
+            return Err(failure);
+        }
+        votes_again(lab, VOTER_B)?;
     }
-    lab.cluster.wait_for(VOTER_B, "become ACTIVE again", CATCH_UP, active)?;
-    lab.wait_vote(VOTER_B, LOCKED_OUT)?;
     lab.round(since, PRIMARY, ms)
+}
+
+/// What has found a twin has ended with that status, and is started again. True: it was.
+fn start_if_ended(lab: &mut Lab, index: usize) -> Result<bool, Failure> {
+    let process = lab.cluster.nodes[index].process.as_mut();
+    let ended = process.is_none_or(|process| process.try_wait().is_some());
+    if ended {
+        lab.gone(index, &[Status::Twin], END)?;
+        lab.cluster.start(index)?;
+    }
+    Ok(ended)
+}
+
+fn votes_again(lab: &mut Lab, index: usize) -> Result<(), Failure> {
+    lab.cluster.wait_for(index, "become ACTIVE again", CATCH_UP, active)?;
+    lab.wait_vote(index, LOCKED_OUT)
 }
 
 /// Without this a store that has no tower is quarantined, and nothing is ever claimed in it: the operator's second mistake is what
