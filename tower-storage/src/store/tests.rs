@@ -500,6 +500,15 @@ fn a_beat_is_seen_and_a_fenced_owner_learns_of_it() {
 }
 
 #[test]
+fn an_owner_whose_store_was_wiped_is_told_by_its_beat_what_to_do() {
+    let kv = SharedKv::new();
+    let claimed = claim(&mut open(&kv, 1));
+    kv.restore(SharedKv::new().memory());
+    let Err(Skipped::Fenced { by }) = beat(&claimed, &kv, 1) else { panic!("nobody owns it any more") };
+    assert!(by.contains("failover recover"), "{by}");
+}
+
+#[test]
 fn a_hold_is_seen_by_all_and_leaves_a_note() {
     let kv = SharedKv::new();
     let hold =

@@ -297,7 +297,7 @@ impl RoleStage {
                 tracing::error!("ALARM: {reason}");
                 self.twin = Some((reason, now));
             }
-            Effect::Reply { request, outcome } => self.reply(request, outcome),
+            Effect::Reply { request, outcome } => self.reply(now, request, outcome),
             Effect::Exit { status, reason } => self.end(Status::from_code(status.code() as u8), &reason),
             Effect::Log(transition) => {
                 tracing::info!("{transition}");
@@ -378,7 +378,7 @@ impl RoleStage {
         self.shared.writers.gossip.send(GossipCommand::SetIdentity(Box::new(contact))).map_err(stopping)
     }
 
-    fn reply(&mut self, request: RequestId, outcome: Result<tandem_role::event::HandoverReport, Refused>) {
+    fn reply(&mut self, now: Tick, request: RequestId, outcome: Result<tandem_role::event::HandoverReport, Refused>) {
         self.standby_keys.remove(&request);
         let Some(reply) = self.replies.remove(&request) else { return };
         let answer = match outcome {
@@ -404,7 +404,7 @@ impl RoleStage {
             self.stopwatch.forget();
         }
         // Whoever reads the status after the answer finds what the answer says.
-        self.publish_status();
+        self.publish_status(now);
         // The client may have gone.
         let _ = reply.send(answer);
     }
@@ -459,7 +459,7 @@ impl Stage for RoleStage {
         }
         if now >= self.status_at {
             self.status_at = now + STATUS_EVERY;
-            self.publish_status();
+            self.publish_status(now);
         }
         self.auto_step(now)?;
         match self.inbox.pop() {

@@ -11,12 +11,11 @@ use {
 };
 
 impl RoleStage {
-    pub(super) fn publish_status(&self) {
+    pub(super) fn publish_status(&self, now: Tick) {
         let views = &self.shared.views;
         let chain = views.chain.load();
         let status = self.chain.last();
         let identity = views.vault.node().pubkey();
-        let now = self.shared.clock.now();
         views.status.store(Arc::new(NodeStatus {
             role: self.machine.role().to_string(),
             identity: identity.to_string(),

@@ -339,6 +339,22 @@ fn a_lost_fence_with_the_flag_leaves_a_standby_that_can_be_asked_again() {
 }
 
 #[test]
+fn a_twin_shows_in_the_status_for_ten_minutes() {
+    let mut case = Case::active(OnLoss::Exit);
+    let shown = |case: &Case| case.world.shared.views.status.load().twin.clone();
+    assert!(shown(&case).is_none());
+    case.stage.perform(case.now, Effect::Alarm { reason: "a second process".into() }).expect("no failure");
+    case.pass(100);
+    assert_eq!(shown(&case).map(|twin| twin.reason).as_deref(), Some("a second process"));
+    case.now = case.now + Duration::from_secs(599);
+    case.pass(100);
+    assert_eq!(shown(&case).map(|twin| twin.seconds_ago), Some(599));
+    case.now = case.now + Duration::from_secs(2);
+    case.pass(100);
+    assert!(shown(&case).is_none(), "whoever stopped it would never see it go");
+}
+
+#[test]
 fn a_lost_store_ends_the_node_with_its_own_status() {
     let mut case = Case::active(OnLoss::Exit);
     case.hear(RoleInput::Event(Event::RecordTimeout { reason: "no reply".into() }));

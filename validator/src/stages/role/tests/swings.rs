@@ -89,7 +89,7 @@ impl Bench {
     }
 
     fn status(&self, role: &str) -> crate::status::NodeStatus {
-        self.stage.publish_status();
+        self.stage.publish_status(self.world.shared.clock.now());
         let status = (**self.world.shared.views.status.load()).clone();
         assert_eq!(status.role, role);
         status
